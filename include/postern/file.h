@@ -1,0 +1,27 @@
+/* file.h - small files: read whole, write so that they are there after a power cut, lock.
+ *
+ * Errors: ERR_IO, ERR_FULL, ERR_NOT_FOUND, ERR_LIMIT, ERR_LOCKED. Texts name the path. */
+#pragma once
+
+#include "postern/buf.h"
+
+MUST_CHECK enum err_code file_read(const char *path, struct buf *out, struct err *err);
+/* temporary file, fsync, rename, fsync of the directory. */
+MUST_CHECK enum err_code file_write_atomic(
+	const char *path, struct slice data, unsigned mode, struct err *err);
+MUST_CHECK enum err_code file_write_new(const char *path, struct slice data, unsigned mode,
+	struct err *err); /* EEXIST: ERR_LOCKED */
+MUST_CHECK enum err_code file_sync_dir(const char *path, struct err *err);
+/* mkdir -p, mode 0700 for what it makes; fsyncs the parents it changed. */
+MUST_CHECK enum err_code file_make_dirs(const char *path, struct err *err);
+bool file_exists(const char *path);
+/* "dir/name"; free() it; NULL without memory. An absolute name is copied as it is. */
+char *file_join(const char *dir, const char *name);
+/* flock; writes our pid. ERR_LOCKED names the holder's pid. The lock lives as long as the
+ * descriptor. */
+MUST_CHECK enum err_code file_lock(const char *path, int *out_fd, struct err *err);
+/* Does a living process hold this lock? Its pid, or 0. */
+int file_lock_holder(const char *path);
+/* getrandom(); cannot fail on a running system (asserts). */
+void random_bytes(void *out, size_t len);
+uint64_t random_u64(void);

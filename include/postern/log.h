@@ -1,0 +1,48 @@
+/* log.h - one JSON object a line on stderr: ts, level, event, then fields.
+ *
+ * Text from outside is escaped and cut at LOG_VALUE_MAX. Bodies, keys, tokens and signatures must
+ * not be passed; there is no field type that takes a secret. Threads: any; a line is one write().
+ */
+#pragma once
+
+#include "postern/buf.h"
+
+#define LOG_LINE_MAX 4096
+#define LOG_VALUE_MAX 512
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+struct log_field {
+	const char *name; /* NULL ends the list */
+	enum { LOG_FIELD_TEXT, LOG_FIELD_INT } type;
+	struct slice text; /* an empty slice is left out */
+	int64_t number;
+};
+static inline struct log_field log_text(const char *name, struct slice s)
+{
+	return (struct log_field){ .name = name, .type = LOG_FIELD_TEXT, .text = s };
+}
+static inline struct log_field log_str(const char *name, const char *s)
+{
+	return log_text(name, slice_str(s));
+}
+static inline struct log_field log_int(const char *name, int64_t n)
+{
+	return (struct log_field){ .name = name, .type = LOG_FIELD_INT, .number = n };
+}
+/* code: err_name, text: the sentence. */
+static inline struct log_field log_code(enum err_code code)
+{
+	return log_str("code", err_name(code));
+}
+void log_emit(enum log_level level, const char *event, const struct log_field *fields);
+#define LOG_AT(level, event, ...)                                                                  \
+	log_emit(level, event,                                                                     \
+		(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .name = NULL } })
+#define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)
+#define log_warn(...) LOG_AT(LOG_WARN, __VA_ARGS__)
+#define log_error(...) LOG_AT(LOG_ERROR, __VA_ARGS__)
+/* Default LOG_INFO. Tests may send lines elsewhere (fd). */
+void log_set_level(enum log_level level);
+void log_set_fd(int fd);

@@ -1,0 +1,214 @@
+/* text_code.c - hex, base64 and percent-encoding, read strictly and written plainly.
+ *
+ * Each decoder reserves the most that it can need, writes there, and counts the bytes only when the
+ * whole text was good; so a failure leaves the caller's buffer as it was. Deliberately not here:
+ * lenient forms (URL-safe base64, blanks). A signature that is not in its one form is not a
+ * signature. */
+#include "base_priv.h"
+#include "postern/text.h"
+
+int hex_digit(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* What was written behind the end counts from now on. */
+static enum err_code keep(struct buf *out, size_t len)
+{
+	out->len += len;
+	out->data[out->len] = '\0';
+	return ERR_OK;
+}
+
+static enum err_code refuse(struct buf *out, struct err *err, const char *why)
+{
+	out->data[out->len] = '\0';
+	return err_set(err, ERR_SYNTAX, "%s", why);
+}
+
+enum err_code text_hex_decode(struct slice s, struct buf *out, struct err *err)
+{
+	enum err_code rc;
+	uint8_t *to;
+
+	if (s.len % 2 != 0)
+		return err_set(err, ERR_SYNTAX, "odd count of hex digits");
+	rc = buf_reserve(out, s.len / 2, err);
+	if (rc != ERR_OK)
+		return rc;
+	to = out->data + out->len;
+	for (size_t i = 0; i < s.len; i += 2) {
+		int high = hex_digit(s.data[i]), low = hex_digit(s.data[i + 1]);
+
+		if (high < 0 || low < 0)
+			return refuse(out, err, "not a hex digit");
+		to[i / 2] = (uint8_t)(high << 4 | low);
+	}
+	return keep(out, s.len / 2);
+}
+
+void text_hex(const uint8_t *data, size_t len, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i] = digits[data[i] >> 4];
+		out[2 * i + 1] = digits[data[i] & 15];
+	}
+	out[2 * len] = '\0';
+}
+
+static int base64_digit(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '+')
+		return 62;
+	return c == '/' ? 63 : -1;
+}
+
+/* Without its padding, which must be whole or absent. */
+static bool base64_strip(struct slice *s)
+{
+	size_t pads = 0;
+
+	while (pads < s->len && s->data[s->len - 1 - pads] == '=')
+		pads++;
+	if (pads > 2 || (pads > 0 && s->len % 4 != 0))
+		return false;
+	s->len -= pads;
+	return s->len % 4 != 1;
+}
+
+enum err_code text_base64_decode(struct slice s, struct buf *out, struct err *err)
+{
+	uint32_t bits = 0;
+	unsigned count = 0;
+	size_t len = 0;
+	enum err_code rc;
+
+	if (!base64_strip(&s))
+		return err_set(err, ERR_SYNTAX, "not whole base64");
+	rc = buf_reserve(out, s.len / 4 * 3 + s.len % 4, err);
+	if (rc != ERR_OK)
+		return rc;
+	for (size_t i = 0; i < s.len; i++) {
+		int digit = base64_digit(s.data[i]);
+
+		if (digit < 0)
+			return refuse(out, err, "not a base64 digit");
+		bits = bits << 6 | (uint32_t)digit;
+		count += 6;
+		if (count >= 8) {
+			count -= 8;
+			out->data[out->len + len++] = (uint8_t)(bits >> count);
+		}
+	}
+	if ((bits & ((1u << count) - 1)) != 0)
+		return refuse(out, err, "base64 with bits left over");
+	return keep(out, len);
+}
+
+enum err_code text_base64(struct slice bytes, struct buf *out, struct err *err)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	enum err_code rc;
+	uint8_t *to;
+
+	if (bytes.len > SIZE_MAX / 2)
+		return err_set(err, ERR_LIMIT, "too many bytes for base64");
+	rc = buf_reserve(out, (bytes.len + 2) / 3 * 4, err);
+	if (rc != ERR_OK)
+		return rc;
+	to = out->data + out->len;
+	for (size_t i = 0; i < bytes.len; i += 3) {
+		size_t left = bytes.len - i;
+		uint32_t bits = (uint32_t)bytes.data[i] << 16;
+
+		if (left > 1)
+			bits |= (uint32_t)bytes.data[i + 1] << 8;
+		if (left > 2)
+			bits |= bytes.data[i + 2];
+		*to++ = (uint8_t)digits[bits >> 18];
+		*to++ = (uint8_t)digits[bits >> 12 & 63];
+		*to++ = left > 1 ? (uint8_t)digits[bits >> 6 & 63] : '=';
+		*to++ = left > 2 ? (uint8_t)digits[bits & 63] : '=';
+	}
+	return keep(out, (bytes.len + 2) / 3 * 4);
+}
+
+static bool is_unreserved(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+enum err_code text_percent_encode(
+	struct slice s, const char *keep_these, struct buf *out, struct err *err)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	enum err_code rc;
+	size_t need = 0;
+	uint8_t *to;
+
+	/* Counted first, so that a ceiling holds for the text as it will be. */
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.data[i];
+
+		need += is_unreserved(c) || (c && strchr(keep_these, c)) ? 1 : 3;
+	}
+	rc = buf_reserve(out, need, err);
+	if (rc != ERR_OK)
+		return rc;
+	to = out->data + out->len;
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.data[i];
+
+		if (is_unreserved(c) || (c && strchr(keep_these, c))) {
+			*to++ = c;
+		} else {
+			*to++ = '%';
+			*to++ = (uint8_t)digits[c >> 4];
+			*to++ = (uint8_t)digits[c & 15];
+		}
+	}
+	return keep(out, need);
+}
+
+enum err_code text_percent_decode(
+	struct slice s, bool plus_is_blank, struct buf *out, struct err *err)
+{
+	enum err_code rc = buf_reserve(out, s.len, err);
+	size_t len = 0;
+
+	if (rc != ERR_OK)
+		return rc;
+	for (size_t i = 0; i < s.len; i++) {
+		uint8_t c = s.data[i];
+
+		if (c == '%') {
+			int high = i + 2 < s.len ? hex_digit(s.data[i + 1]) : -1;
+			int low = i + 2 < s.len ? hex_digit(s.data[i + 2]) : -1;
+
+			if (high < 0 || low < 0)
+				return refuse(out, err, "broken percent escape");
+			c = (uint8_t)(high << 4 | low);
+			i += 2;
+		} else if (c == '+' && plus_is_blank) {
+			c = ' ';
+		}
+		out->data[out->len + len++] = c;
+	}
+	return keep(out, len);
+}
