@@ -1,0 +1,65 @@
+/* limits.c - options that must fit each other, where neither row of the table can tell. */
+#include "config_priv.h"
+
+/* What a record holds beside its body: headers, key, framing. */
+#define RECORD_OVERHEAD ((int64_t)KIB(68))
+
+void fill_burst(struct loader *l, struct node *limit, struct rate *rate)
+{
+	int64_t whole = (int64_t)rate->per_second;
+
+	if (rate->burst >= 1)
+		return;
+	if (whole < 1 || (double)whole < rate->per_second)
+		whole++;
+	rate->burst = (double)whole;
+	set_default(l, limit, "burst", whole);
+}
+
+static const struct node *node_at(const struct node *root, const char *object, const char *name)
+{
+	return node_member(node_member(root, object), name);
+}
+
+static void check_segments(struct loader *l, const struct node *root)
+{
+	const struct config *c = l->config;
+
+	if (c->queue.segment_bytes > c->queue.max_bytes / 2)
+		problem(l, node_at(root, "queue", "segment_bytes"),
+			"must be at most half of /queue/max_bytes: one segment is always allocated "
+			"ahead");
+	if (c->ingress.max_body_bytes > c->queue.segment_bytes - RECORD_OVERHEAD)
+		caution(l, node_at(root, "queue", "segment_bytes"),
+			"a body of /ingress/max_body_bytes does not fit: a segment should be %lld "
+			"bytes larger",
+			(long long)RECORD_OVERHEAD);
+}
+
+static bool same_address(const char *a, const char *b)
+{
+	size_t len = strlen(a);
+
+	return strcmp(a, b) == 0 && !(len > 2 && strcmp(a + len - 2, ":0") == 0);
+}
+
+static void check_addresses(struct loader *l, const struct node *root)
+{
+	const struct config *c = l->config;
+
+	if (same_address(c->ingress.listen, c->admin.listen))
+		problem(l, node_at(root, "admin", "listen"),
+			"is the address of /ingress/listen too");
+	if (same_address(c->ingress.listen, c->admin.worker_listen))
+		problem(l, node_at(root, "admin", "worker_listen"),
+			"is the address of /ingress/listen too");
+	if (same_address(c->admin.listen, c->admin.worker_listen))
+		problem(l, node_at(root, "admin", "worker_listen"),
+			"is the address of /admin/listen too");
+}
+
+void check_limits(struct loader *l, const struct node *root)
+{
+	check_segments(l, root);
+	check_addresses(l, root);
+}
