@@ -121,9 +121,15 @@ torture: all preload
 	scripts/deps build test
 	tests/system/torture
 
+BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: tests/bench/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
+bench-tools: $(BENCH_TOOLS)
+
 bench:
 	scripts/deps build test bench
-	$(MAKE) --no-print-directory all
+	$(MAKE) --no-print-directory all bench-tools
 	tests/bench/run
 
 FUZZ_SECONDS ?= 60
@@ -156,7 +162,7 @@ clean:
 	rm -rf build compile_commands.json
 
 FORCE:
-.PHONY: all unit corpus deps preload check test torture bench fuzz run lint format compdb install clean tests-build FORCE
+.PHONY: all unit corpus deps preload check test torture bench bench-tools fuzz run lint format compdb install clean tests-build FORCE
 .DELETE_ON_ERROR:
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/replay/*.d)

@@ -52,6 +52,7 @@ struct buf {
 };
 #define BUF_INIT(ceiling) ((struct buf){ .max = (ceiling) })
 
+/* What is put must not lie inside the buffer itself. */
 MUST_CHECK enum err_code buf_reserve(struct buf *buf, size_t more, struct err *err);
 MUST_CHECK enum err_code buf_put(struct buf *buf, const void *data, size_t len, struct err *err);
 MUST_CHECK enum err_code buf_put_slice(struct buf *buf, struct slice s, struct err *err);

@@ -85,6 +85,11 @@ enum err_code err_sys(struct err *err, enum err_code code, int errnum, const cha
 /* Put "prefix: " before the text of a failure that was already recorded. */
 enum err_code err_prefix(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void err_clear(struct err *err);
+#ifdef __clang_analyzer__
+/* Tell the analyzer, which sees one file at a time, that these never return ERR_OK. */
+#define err_set(err, code, ...) (err_set((err), (code), __VA_ARGS__), (code))
+#define err_sys(err, code, errnum, what) (err_sys((err), (code), (errnum), (what)), (code))
+#endif
 /* A result that is left out on purpose: the caller looks at err->code at the end, or at nothing. */
 static inline void err_ignored(enum err_code code)
 {

@@ -5,6 +5,8 @@
 
 #include "postern/buf.h"
 
+/* Appends the whole file. A regular file is read without growing the buffer, which would leave
+ * copies. */
 MUST_CHECK enum err_code file_read(const char *path, struct buf *out, struct err *err);
 /* temporary file, fsync, rename, fsync of the directory. */
 MUST_CHECK enum err_code file_write_atomic(

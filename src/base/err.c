@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the header tells the analyzer about these is for callers. */
+#undef err_set
+#undef err_sys
+
 /* What a code means, in one place. */
 struct fault {
 	const char *name; /* as in logs, answers, metrics and the ledger */

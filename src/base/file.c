@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum err_code fail(struct err *err, int errnum, const char *path)
+static enum err_code open_failed(struct err *err, int errnum, const char *path)
 {
 	return err_sys(err, errnum == ENOENT ? ERR_NOT_FOUND : ERR_IO, errnum, path);
 }
@@ -25,7 +25,7 @@ enum err_code file_read(const char *path, struct buf *out, struct err *err)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return fail(err, errno, path);
+		return open_failed(err, errno, path);
 	/* Room for the whole file at once: what is read may be a key, and growing leaves copies. */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
 		rc = buf_reserve(out, (size_t)st.st_size, err);
@@ -114,6 +114,7 @@ enum err_code file_write_atomic(const char *path, struct slice data, unsigned mo
 
 	if (rc != ERR_OK)
 		return rc;
+	assert(beside);
 	if (rename(beside, path) != 0) {
 		rc = err_sys(err, ERR_IO, errno, path);
 		(void)unlink(beside);
@@ -131,6 +132,7 @@ enum err_code file_write_new(const char *path, struct slice data, unsigned mode,
 
 	if (rc != ERR_OK)
 		return rc;
+	assert(beside);
 	/* A link, unlike a rename, refuses a name that is taken. */
 	if (link(beside, path) != 0)
 		rc = err_sys(err, errno == EEXIST ? ERR_LOCKED : ERR_IO, errno, path);
@@ -147,7 +149,7 @@ enum err_code file_sync_dir(const char *path, struct err *err)
 	enum err_code rc = ERR_OK;
 
 	if (fd < 0)
-		return fail(err, errno, path);
+		return open_failed(err, errno, path);
 	if (fsync(fd) != 0)
 		rc = err_sys(err, ERR_IO, errno, path);
 	(void)close(fd);

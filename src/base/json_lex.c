@@ -6,11 +6,8 @@
 #include "base_priv.h"
 #include "json_priv.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte of a word is its lowest");
 
 #define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
 #define HIGH_BITS EACH(0x80)
@@ -24,13 +21,6 @@ bool json_fail(struct json_lexer *t, enum err_code rc, const char *why)
 	return false;
 }
 
-void json_skip_blanks(struct json_lexer *t)
-{
-	while (t->at < t->end &&
-		(*t->at == ' ' || *t->at == '\n' || *t->at == '\r' || *t->at == '\t'))
-		t->at++;
-}
-
 /* The high bit is set in each byte of the result that is zero in word. A byte above a zero byte may
  * be marked too; that does no harm, because only the lowest mark is used. */
 static uint64_t zero_bytes(uint64_t word)
@@ -42,9 +32,8 @@ static uint64_t zero_bytes(uint64_t word)
 static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
 {
 	while (end - at >= 8) {
-		uint64_t word, marks;
+		uint64_t word = load_word(at), marks;
 
-		memcpy(&word, at, sizeof(word));
 		marks = zero_bytes(word ^ EACH('"')) | zero_bytes(word ^ EACH('\\')) |
 			((word - EACH(0x20)) & ~word & HIGH_BITS) | (word & HIGH_BITS);
 		if (marks)

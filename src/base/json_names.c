@@ -39,6 +39,7 @@ struct json_seen *json_seen_begin(size_t text_len)
 	struct json_seen *seen = &local_seen;
 	size_t slots = SLOTS_FIRST;
 
+	hash_choose_key();
 	/* Every scan counts at most JSON_STRUCTURE_MAX objects; long before the numbers run out
 	 * they start again over a clean table. */
 	if (seen->next_object > UINT32_MAX / 4) {
@@ -67,15 +68,16 @@ uint32_t json_seen_object(struct json_seen *seen)
 	return seen->next_object++;
 }
 
-static uint32_t hash_name(uint32_t object, struct json_name name)
+static uint32_t hash_name(uint32_t object, const struct json_name *name)
 {
 	struct hashing h = hash_begin(object);
+	struct slice raw = name->raw;
 	uint8_t piece[4];
 
-	if (!name.escaped)
-		hash_whole(&h, name.raw.data, name.raw.len);
-	while (name.escaped && name.raw.len > 0) {
-		size_t len = json_unescape(&name.raw, piece);
+	if (!name->escaped)
+		hash_whole(&h, raw.data, raw.len);
+	while (name->escaped && raw.len > 0) {
+		size_t len = json_unescape(&raw, piece);
 
 		for (size_t i = 0; i < len; i++)
 			hash_byte(&h, piece[i]);
@@ -112,13 +114,11 @@ static int next_byte(struct decoding *d)
 	return d->piece[d->at++];
 }
 
-bool json_name_eq(struct json_name a, struct json_name b)
+bool json_name_eq(const struct json_name *a, const struct json_name *b)
 {
-	struct decoding x = { .name = a }, y = { .name = b };
+	struct decoding x = { .name = *a }, y = { .name = *b };
 	int byte;
 
-	if (!a.escaped && !b.escaped)
-		return slice_eq(a.raw, b.raw);
 	do {
 		byte = next_byte(&x);
 		if (byte != next_byte(&y))
@@ -132,23 +132,23 @@ static bool is_empty(const struct json_seen *seen, const struct slot *slot)
 	return slot->object >> 1 < seen->first_object;
 }
 
-static bool is_same(const struct slot *slot, const struct slot *wanted)
+/* Both hashes are the same already. */
+static bool is_same(const struct slot *slot, uint32_t object, const struct json_name *name)
 {
-	struct json_name a = { { slot->name, slot->len }, slot->object & 1 };
-	struct json_name b = { { wanted->name, wanted->len }, wanted->object & 1 };
+	struct json_name there = { { slot->name, slot->len }, slot->object & 1 };
 
-	return slot->hash == wanted->hash && slot->object >> 1 == wanted->object >> 1 &&
-	       json_name_eq(a, b);
+	return slot->object >> 1 == object && json_names_same(&there, name);
 }
 
-/* The slot that holds the wanted name, or the empty one where it belongs. */
-static struct slot *find_slot(struct json_seen *seen, const struct slot *wanted)
+/* The slot that holds the name, or the empty one where it belongs. */
+static struct slot *find_slot(
+	const struct json_seen *seen, uint32_t hash, uint32_t object, const struct json_name *name)
 {
-	size_t at = wanted->hash & seen->mask;
+	struct slot *slot = &seen->slots[hash & seen->mask];
 
-	while (!is_empty(seen, &seen->slots[at]) && !is_same(&seen->slots[at], wanted))
-		at = (at + 1) & seen->mask;
-	return &seen->slots[at];
+	while (!is_empty(seen, slot) && !(slot->hash == hash && is_same(slot, object, name)))
+		slot = slot == &seen->slots[seen->mask] ? seen->slots : slot + 1;
+	return slot;
 }
 
 static bool grow(struct json_seen *seen)
@@ -161,31 +161,33 @@ static bool grow(struct json_seen *seen)
 	if (!larger.slots)
 		return false;
 	for (size_t i = 0; i <= seen->mask; i++) {
-		if (!is_empty(seen, &seen->slots[i]))
-			*find_slot(&larger, &seen->slots[i]) = seen->slots[i];
+		const struct slot *old = &seen->slots[i];
+		struct json_name name = { { old->name, old->len }, old->object & 1 };
+
+		if (!is_empty(seen, old))
+			*find_slot(&larger, old->hash, old->object >> 1, &name) = *old;
 	}
 	json_seen_end(seen);
 	*seen = larger;
 	return true;
 }
 
-enum json_seen_result json_seen_add(struct json_seen *seen, uint32_t object, struct json_name name)
+enum json_seen_result json_seen_add(
+	struct json_seen *seen, uint32_t object, const struct json_name *name)
 {
-	struct slot wanted = {
-		.name = name.raw.data,
-		.len = (uint32_t)name.raw.len,
-		.hash = hash_name(object, name),
-		.object = object << 1 | name.escaped,
-	};
+	uint32_t hash = hash_name(object, name);
 	struct slot *slot;
 
-	assert(name.raw.len <= JSON_TEXT_MAX);
+	assert(name->raw.len <= JSON_TEXT_MAX);
 	if (seen->used * 2 > seen->mask && !grow(seen))
 		return JSON_SEEN_NOMEM;
-	slot = find_slot(seen, &wanted);
+	slot = find_slot(seen, hash, object, name);
 	if (!is_empty(seen, slot))
 		return JSON_SEEN_DUPLICATE;
-	*slot = wanted;
+	slot->name = name->raw.data;
+	slot->len = (uint32_t)name->raw.len;
+	slot->hash = hash;
+	slot->object = object << 1 | name->escaped;
 	seen->used++;
 	return JSON_SEEN_NEW;
 }

@@ -33,8 +33,8 @@ static bool decode_name(struct slice raw, uint8_t **to, struct json_token *out)
 		}
 		*(*to)++ = c;
 	}
-	out->name = (struct slice){ first, (size_t)(*to - first) };
-	out->index = index_of(out->name);
+	out->name = (struct json_name){ { first, (size_t)(*to - first) }, false };
+	out->index = index_of(out->name.raw);
 	return true;
 }
 

@@ -20,7 +20,12 @@ struct json_lexer {
 
 /* Record a failure at t->at; always false. */
 bool json_fail(struct json_lexer *t, enum err_code rc, const char *why);
-void json_skip_blanks(struct json_lexer *t);
+static inline void json_skip_blanks(struct json_lexer *t)
+{
+	while (t->at < t->end &&
+		(*t->at == ' ' || *t->at == '\n' || *t->at == '\r' || *t->at == '\t'))
+		t->at++;
+}
 /* t->at is behind the opening quote, and then behind the closing one. */
 bool json_lex_string(struct json_lexer *t, struct json_value *out);
 bool json_lex_number(struct json_lexer *t, struct json_value *out);
@@ -34,7 +39,13 @@ struct json_name {
 	struct slice raw;
 	bool escaped;
 };
-bool json_name_eq(struct json_name a, struct json_name b);
+/* Decodes as it goes; for names of which one has escapes. */
+bool json_name_eq(const struct json_name *a, const struct json_name *b);
+
+static inline bool json_names_same(const struct json_name *a, const struct json_name *b)
+{
+	return a->escaped || b->escaped ? json_name_eq(a, b) : slice_eq(a->raw, b->raw);
+}
 
 /* The names of one scan. */
 struct json_seen;
@@ -43,11 +54,12 @@ void json_seen_end(struct json_seen *seen);
 /* A number for one more object. */
 uint32_t json_seen_object(struct json_seen *seen);
 enum json_seen_result { JSON_SEEN_NEW, JSON_SEEN_DUPLICATE, JSON_SEEN_NOMEM };
-enum json_seen_result json_seen_add(struct json_seen *seen, uint32_t object, struct json_name name);
+enum json_seen_result json_seen_add(
+	struct json_seen *seen, uint32_t object, const struct json_name *name);
 
 struct json_token {
-	struct slice name; /* decoded */
-	size_t index;      /* as an element of an array, or SIZE_MAX */
+	struct json_name name; /* decoded: nothing in it is an escape */
+	size_t index;          /* as an element of an array, or SIZE_MAX */
 };
 struct json_path {
 	size_t count;

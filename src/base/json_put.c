@@ -10,6 +10,8 @@
 
 size_t json_escape(struct slice *s, char out[JSON_ESCAPE_MAX])
 {
+	static const char replacement[] = { '\xef', '\xbf', '\xbd' }; /* U+FFFD */
+	static const char unicode[] = { '\\', 'u', '0', '0' };
 	static const char digits[] = "0123456789abcdef";
 	static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
 	size_t len = utf8_sequence(s->data, s->len);
@@ -18,8 +20,8 @@ size_t json_escape(struct slice *s, char out[JSON_ESCAPE_MAX])
 
 	*s = slice_sub(*s, len ? len : 1, s->len);
 	if (len == 0) {
-		memcpy(out, "\xef\xbf\xbd", 3);
-		return 3;
+		memcpy(out, replacement, sizeof(replacement));
+		return sizeof(replacement);
 	}
 	if (letter) {
 		out[0] = '\\';
@@ -27,7 +29,7 @@ size_t json_escape(struct slice *s, char out[JSON_ESCAPE_MAX])
 		return 2;
 	}
 	if (len == 1 && (c < 0x20 || c == 0x7f)) {
-		memcpy(out, "\\u00", 4);
+		memcpy(out, unicode, sizeof(unicode));
 		out[4] = digits[c >> 4];
 		out[5] = digits[c & 15];
 		return 6;

@@ -26,7 +26,8 @@ static bool count_structure(struct scan *s)
 	return true;
 }
 
-static uint64_t keep_name(const struct scan *s, uint64_t set, size_t depth, struct json_name name)
+static uint64_t keep_name(
+	const struct scan *s, uint64_t set, size_t depth, const struct json_name *name)
 {
 	uint64_t kept = 0;
 
@@ -34,8 +35,7 @@ static uint64_t keep_name(const struct scan *s, uint64_t set, size_t depth, stru
 		int i = __builtin_ctzll(set);
 		const struct json_path *path = s->paths[i];
 
-		if (depth < path->count &&
-			json_name_eq(name, (struct json_name){ path->tokens[depth].name, false }))
+		if (depth < path->count && json_names_same(name, &path->tokens[depth].name))
 			kept |= 1ull << i;
 	}
 	return kept;
@@ -85,7 +85,7 @@ static bool scan_member(struct scan *s, uint64_t set, size_t depth, uint32_t obj
 	if (!json_lex_string(t, &value))
 		return false;
 	name = (struct json_name){ value.raw, value.escaped };
-	switch (json_seen_add(s->seen, object, name)) {
+	switch (json_seen_add(s->seen, object, &name)) {
 	case JSON_SEEN_NEW: break;
 	case JSON_SEEN_DUPLICATE:
 		t->at = name.raw.data;
@@ -95,7 +95,7 @@ static bool scan_member(struct scan *s, uint64_t set, size_t depth, uint32_t obj
 	if (!take(t, ':'))
 		return json_fail(t, ERR_SYNTAX, "':' is missing");
 	if (set)
-		set = keep_name(s, set, depth, name);
+		set = keep_name(s, set, depth, &name);
 	return scan_value(s, set, depth + 1, &value);
 }
 
@@ -252,7 +252,7 @@ enum err_code json_get(
 
 unsigned json_line(struct slice text, const char *pointer)
 {
-	struct json_value value;
+	struct json_value value = { .type = JSON_ABSENT };
 	unsigned line = 1;
 
 	if (json_get(text, pointer, &value, NULL) != ERR_OK || value.type == JSON_ABSENT)

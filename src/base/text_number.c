@@ -39,7 +39,7 @@ enum err_code text_i64(struct slice s, int64_t *out, struct err *err)
 enum err_code text_duration_s(struct slice s, int64_t *out, struct err *err)
 {
 	static const struct {
-		char unit;
+		uint8_t unit;
 		int64_t seconds;
 	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
 	int64_t count, total;

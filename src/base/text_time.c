@@ -138,8 +138,8 @@ static bool take_civil(struct slice s, bool loose, struct civil *c)
  * minute of a UTC day. */
 static bool seconds_of(const struct civil *c, int64_t *out)
 {
-	int64_t minute = days_of(c->year, c->month, c->day) * 1440 + c->hour * 60 + c->minute -
-			 c->offset_min;
+	int64_t of_day = (int64_t)c->hour * 60 + c->minute - c->offset_min;
+	int64_t minute = days_of(c->year, c->month, c->day) * 1440 + of_day;
 
 	if (c->second == 60 && (minute + 1) % 1440 != 0)
 		return false;
@@ -192,12 +192,10 @@ enum err_code text_version_time(struct slice s, int64_t *out_ns, struct err *err
 /* Divide, rounding down, so that the fraction is never negative. */
 static int64_t split(int64_t value, int64_t unit, int64_t *out_rest)
 {
-	int64_t whole = value / unit;
+	int64_t rest = value % unit;
 
-	if (value % unit < 0)
-		whole--;
-	*out_rest = value - whole * unit;
-	return whole;
+	*out_rest = rest < 0 ? rest + unit : rest;
+	return value / unit - (rest < 0);
 }
 
 /* Years past four digits have no RFC 3339 form; they are shown as the nearest time that has one. */

@@ -159,6 +159,7 @@ static void reading_stops_at_the_ceiling(void **state)
 
 static void reading_reports_each_failure_and_keeps_what_was_there(void **state)
 {
+	struct buf closed = BUF_INIT(10);
 	int fd = file_of(40000);
 
 	(void)state;
@@ -178,7 +179,8 @@ static void reading_reports_each_failure_and_keeps_what_was_there(void **state)
 		assert_true(rc == ERR_NOMEM || rc == ERR_IO);
 	}
 	failing_at = 0;
-	assert_int_equal(buf_read_fd(&BUF_INIT(10), -1, NULL), ERR_IO);
+	assert_int_equal(buf_read_fd(&closed, -1, NULL), ERR_IO);
+	buf_done(&closed);
 	(void)close(fd);
 }
 
