@@ -1,0 +1,42 @@
+/* ingress.h - the receiving half: a signed request becomes durable records, then an answer.
+ *
+ * socket -> serve (guard) -> http -> admit -> scheme -> event -> queue.append -> ack -> answer.
+ *
+ * Owns:    ingress_open() takes a reference to the config.
+ *
+ * Threads: one loop of its own; ingress_events_done() is the queue's callback; the rest: the main
+ *          thread, where nothing else is said.
+ *
+ * Errors:  ERR_CONFIG (schemes, keys; problems in the report), ERR_IO (listen). */
+#pragma once
+
+#include "postern/clock.h"
+#include "postern/config.h"
+#include "postern/queue.h"
+
+struct ingress;
+/* Compiles every source. Nothing listens yet. */
+MUST_CHECK enum err_code ingress_open(struct config *config, const struct clock *clock,
+	struct ingress **out, struct config_report *report, struct err *err);
+/* The completion of appended records: pass it, with the ingress as context, to the queue. */
+void ingress_events_done(void *ingress, struct record *list);
+/* listen_fd: an inherited socket or -1. */
+MUST_CHECK enum err_code ingress_start(
+	struct ingress *ingress, struct queue *queue, int listen_fd, struct err *err);
+const char *ingress_address(const struct ingress *ingress);
+/* Everything new is built first, then swapped; on error nothing changes. */
+MUST_CHECK enum err_code ingress_reload(struct ingress *ingress, struct config *config,
+	struct config_report *report, struct err *err);
+/* Would a webhook posted now be made durable? ERR_OK, or the code and a sentence. Any thread. */
+MUST_CHECK enum err_code ingress_ready(struct ingress *ingress, struct err *err);
+/* Members of /v1/status: "sources": {...}, "connections": n. Any thread. */
+MUST_CHECK enum err_code ingress_status(struct ingress *ingress, struct buf *out, struct err *err);
+/* One JSON object a line for each key: source role kid fingerprint matches last_match. Any thread.
+ */
+MUST_CHECK enum err_code ingress_keys(struct ingress *ingress, struct buf *out, struct err *err);
+/* Monotonic time of the loop's last turn, for a watchdog. Any thread. */
+int64_t ingress_last_turn_ms(struct ingress *ingress);
+/* Stop accepting, answer everything in flight until deadline_ms (monotonic), then stop the loop.
+ * The queue must still be open, and be closed before ingress_close(). */
+void ingress_stop(struct ingress *ingress, int64_t deadline_ms);
+void ingress_close(struct ingress **ingress);

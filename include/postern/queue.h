@@ -1,0 +1,102 @@
+/* queue.h - where events are durable: append with a completion for each record, read, position,
+ * journal.
+ *
+ * One interface, backends behind it: mem (tests), embedded (a segmented log of files on this
+ * machine). A queue has named streams. `events` is written by the ingress half and read by the
+ * worker half, which may be two processes over one directory; `dlq` and `quarantine` are written by
+ * the worker half.
+ *
+ * Owns:    appended records belong to the appender, their bytes stay untouched until the
+ * completion. A read batch belongs to the queue until queue_release(). Threads: queue_append() from
+ * any thread; completions on a thread of the backend, in batches, in the order of their offsets;
+ * queue_read/release/done/journal on the worker's owner thread; queue_lookup() from any. Errors:
+ * ERR_FULL, ERR_IO (retry); ERR_CORRUPT (stop; the text names file, offset and what to do);
+ *          ERR_LOCKED (another process writes or reads this half). */
+#pragma once
+
+#include "postern/clock.h"
+#include "postern/event.h"
+
+enum stream { STREAM_EVENTS, STREAM_DLQ, STREAM_QUARANTINE, STREAM_COUNT };
+const char *stream_name(enum stream stream);
+
+struct queue;
+
+/* Called once for each group that became durable (or did not): a list in append order, each record
+ * with result, offset and time_ms filled in. May run on the backend's thread: hand over and return.
+ */
+typedef void queue_done_fn(void *ctx, struct record *list);
+
+struct stream_limits {
+	int64_t max_bytes, retention_ms;
+};
+struct queue_opts {
+	const char *dir;    /* embedded: the lane's directory, data_dir/main */
+	bool writes_events; /* the ingress half: holds the events log's writer */
+	bool works;         /* the worker half: reads events, writes dlq and quarantine */
+	bool read_only;     /* commands without a daemon: nothing is created, locked or repaired */
+	int64_t segment_bytes, reserve_bytes;
+	struct stream_limits limits[STREAM_COUNT];
+	queue_done_fn *events_done;  /* completions of appends to events */
+	queue_done_fn *outputs_done; /* completions of appends to dlq and quarantine */
+	void *events_ctx, *outputs_ctx;
+	const struct clock *clock;
+};
+/* Backends are named by floor 4 alone. */
+MUST_CHECK enum err_code queue_mem_open(
+	const struct queue_opts *opts, struct queue **out, struct err *err);
+MUST_CHECK enum err_code queue_embedded_open(
+	const struct queue_opts *opts, struct queue **out, struct err *err);
+/* Completes everything that was appended (durable or not), then frees. */
+void queue_close(struct queue **queue);
+
+/* Take a list (linked by next) of records. On ERR_OK each record completes exactly once. On
+ * ERR_FULL, ERR_IO or ERR_STOPPED nothing was taken and no completion comes. Never blocks on the
+ * disk. */
+MUST_CHECK enum err_code queue_append(
+	struct queue *queue, enum stream stream, struct record *list, struct err *err);
+/* Could a record of this size be made durable now? ERR_OK, or why not (for readiness). */
+MUST_CHECK enum err_code queue_room(
+	struct queue *queue, enum stream stream, size_t bytes, struct err *err);
+
+/* Durable records from this offset on, at most max and about max_bytes (at least one), waiting
+ * until deadline_ms (monotonic; 0: do not wait) for the first. No record: ERR_OK with count 0. An
+ * offset below the first or beyond the end is ERR_CORRUPT. */
+struct queue_batch {
+	struct record *records; /* array */
+	size_t count;
+	void *held; /* the backend's */
+};
+MUST_CHECK enum err_code queue_read(struct queue *queue, enum stream stream, int64_t offset,
+	size_t max, size_t max_bytes, int64_t deadline_ms, struct queue_batch *out,
+	struct err *err);
+void queue_release(struct queue *queue, struct queue_batch *batch);
+/* Make a reader that waits return (any thread). */
+void queue_wake(struct queue *queue, enum stream stream);
+
+struct stream_stat {
+	int64_t first, end;      /* offsets: first kept, next to be written (durable) */
+	int64_t position;        /* as told by queue_done() */
+	int64_t bytes;           /* on disk */
+	int64_t syncs, appended; /* since open, by this process */
+	int64_t oldest_ms;       /* time of the record at position; 0: none waits */
+};
+void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out);
+/* One record by offset, copied: header block, key and body are put into bytes, *out points there.
+ * Opens nothing for long. ERR_NOT_FOUND when retention has dropped it. Any thread. */
+MUST_CHECK enum err_code queue_lookup(struct queue *queue, enum stream stream, int64_t offset,
+	struct buf *bytes, struct record *out, struct err *err);
+
+/* Everything below position has ended: retention may drop it (events: by age and size below the
+ * position only). Durable with the next sync of that small file; it is a hint, the store has the
+ * truth. For dlq and quarantine: the first record that is still wanted. */
+MUST_CHECK enum err_code queue_done(
+	struct queue *queue, enum stream stream, int64_t position, struct err *err);
+/* Quarantine, when full: drop the oldest segment whatever its records. How many records went. */
+MUST_CHECK enum err_code queue_drop_oldest(
+	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err);
+
+/* Append a batch of state changes and read it back as valid. Embedded and mem: gives the same bytes
+ * back at once (the store's commit is the commit). *out_bytes lives until the next call. */
+MUST_CHECK enum err_code queue_journal(
+	struct queue *queue, struct slice batch, struct slice *out_bytes, struct err *err);

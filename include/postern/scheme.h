@@ -1,0 +1,162 @@
+/* scheme.h - signature schemes as data: compile a source's description, then verify, map, sign,
+ * audit.
+ *
+ * Everything after scheme_open() is a pure function over a request. The language is written down in
+ * docs/schemes.md; its safety rules hold in code and cannot be switched off by a preset: raw bytes
+ * only, decoded constant-time comparison, at most SCHEME_SIGNATURES_MAX candidates and
+ * SCHEME_KEYS_MAX keys, strict times, two-sided tolerance.
+ *
+ * Owns:    a scheme owns its keys (wiped on close). Verdicts, mapped fields and signed requests own
+ *          small buffers, which may be used again for the next request without allocating; each has
+ *          its ..._done().
+ * Threads: a scheme may be shared; a verdict and what came of it belong to one thread.
+ * Errors:  scheme_open(): ERR_CONFIG with every problem in the report (a key that cannot be read
+ * and what is not supported yet are problems too); ERR_NOMEM. */
+#pragma once
+
+#include "postern/config.h"
+#include "postern/crypto.h"
+#include "postern/event.h"
+
+#define SCHEME_SIGNATURES_MAX 16
+#define SCHEME_KEYS_MAX 8
+#define SCHEME_ECHO_MAX KIB(1) /* of a handshake's or ack's body */
+
+struct scheme;
+/* Reads the keys. The source may go once this has returned. */
+MUST_CHECK enum err_code scheme_open(const struct source_config *source, struct scheme **out,
+	struct config_report *report, struct err *err);
+void scheme_close(struct scheme **scheme);
+
+/* What a scheme looks at. headers as received, in order. */
+struct scheme_request {
+	struct slice method, path, query;
+	bool has_query;
+	const struct header *headers;
+	size_t header_count;
+	struct slice body;
+	struct slice public_url; /* without a query; empty: the source's own */
+};
+
+struct scheme_verdict {
+	/* ERR_OK; a refusal of contract section 3; ERR_UNAVAILABLE: there was no memory to tell. */
+	enum err_code code;
+	int key;             /* index of the key that matched (of an untimely request too); -1 */
+	int64_t signed_ms;   /* the signed (or sent) time; INT64_MIN: none */
+	struct buf captures; /* private */
+	/* For logs, "signature of 63 digits": never a secret or an expected value. */
+	char detail[ERR_TEXT_MAX];
+};
+#define SCHEME_VERDICT_INIT                                                                        \
+	((struct scheme_verdict){                                                                  \
+		.key = -1, .signed_ms = INT64_MIN, .captures = BUF_INIT(KIB(64)) })
+void scheme_verdict_done(struct scheme_verdict *v);
+/* The cheap part, before the body was read: is there a signature, is its time well-formed. ERR_OK
+ * when only the whole request can tell (also when sig or time point into the body). Freshness is
+ * not judged here: a forged request is BAD_SIGNATURE, however old it says it is. */
+enum err_code scheme_precheck(const struct scheme *scheme, const struct scheme_request *rq);
+/* The order of contract section 3. now_ms: wall clock. The request must stay as it is until the
+ * verdict is not used any more. */
+void scheme_verify(const struct scheme *scheme, const struct scheme_request *rq, int64_t now_ms,
+	struct scheme_verdict *out);
+
+/* The mapping, after a verdict of ERR_OK. Slices point into the request, the verdict or *text.
+ *
+ * ERR_MISSING_EVENT_ID: nothing found for the id, or only empty text. ERR_MALFORMED_BODY: a body
+ * that had to be read and cannot be; a version or base that cannot be read; an id, type, entity or
+ * base of more than EVENT_ID_MAX bytes, with control characters or not in UTF-8. A header, query or
+ * form name that comes twice has no one value, and counts as absent. ERR_UNAVAILABLE: no memory. */
+struct scheme_mapped {
+	enum err_code code;
+	struct slice id, type, entity, base;
+	struct version version;
+	/* What postern-replay carries: SHA-256 of the signed bytes, with replay_scope "type" also
+	 * of a zero byte and the type. Only for sources whose id is unsigned while something of the
+	 * body is signed. Set also when code is not ERR_OK. */
+	bool has_replay;
+	/* replay is the SHA-256 of the raw body, so that nobody need compute that again. */
+	bool replay_is_digest;
+	uint8_t replay[32];
+	struct buf text;
+	char detail[ERR_TEXT_MAX];
+};
+#define SCHEME_MAPPED_INIT ((struct scheme_mapped){ .text = BUF_INIT(KIB(64)) })
+void scheme_mapped_done(struct scheme_mapped *m);
+void scheme_map(const struct scheme *scheme, const struct scheme_request *rq,
+	const struct scheme_verdict *verdict, struct scheme_mapped *out);
+
+/* Handshakes and fixed answers. */
+struct scheme_answer {
+	unsigned status;
+	const char *content_type; /* static; NULL: no body */
+	struct buf body;
+};
+#define SCHEME_ANSWER_INIT ((struct scheme_answer){ .body = BUF_INIT(SCHEME_ECHO_MAX) })
+void scheme_answer_done(struct scheme_answer *answer);
+/* Does a handshake answer this request instead of the normal way? Verified ones pass their verdict
+ * (ERR_OK); call with NULL first, for unsigned ones. Both calls are next to free for a scheme
+ * without handshakes. An answer with a body goes out with X-Content-Type-Options: nosniff. */
+bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *rq,
+	const struct scheme_verdict *verdict, struct scheme_answer *out);
+/* Is there a handshake that needs no signature? Then a precheck alone does not refuse a request. */
+bool scheme_has_open_handshake(const struct scheme *scheme);
+/* POST, and the methods of handshakes (GET). What is not POST and no handshake answers is
+ * METHOD_NOT_ALLOWED. */
+bool scheme_takes_method(const struct scheme *scheme, struct slice method);
+unsigned scheme_ack(
+	const struct scheme *scheme, struct scheme_answer *out); /* 0: the usual answer */
+unsigned scheme_reject_status(const struct scheme *scheme);      /* 0: the code's own */
+
+/* Facts about a scheme and its keys. Keys are numbered in the order in which they are tried. */
+size_t scheme_key_count(const struct scheme *scheme);
+const char *scheme_key_role(const struct scheme *scheme, size_t key);
+const char *scheme_key_fingerprint(const struct scheme *scheme, size_t key);
+const char *scheme_key_kid(const struct scheme *scheme, size_t key); /* NULL: none */
+bool scheme_key_is_valid(const struct scheme *scheme, size_t key, int64_t now_ms);
+bool scheme_id_is_signed(const struct scheme *scheme);     /* signed or derived */
+bool scheme_entity_is_signed(const struct scheme *scheme); /* all references of its templates */
+/* Is this header read by the scheme, and not a credential by itself? (postern-h-*) */
+bool scheme_keeps_header(const struct scheme *scheme, struct slice name);
+/* Is the value of this request header secret (signature, token)? For redaction. */
+bool scheme_hides_header(const struct scheme *scheme, struct slice name);
+
+struct scheme_audit {
+	const char *binds;   /* "full", "fields", "crc32", "none" */
+	const char *replay;  /* "time", "dedup-only" */
+	const char *id;      /* "signed", "derived", "UNSIGNED", "none" */
+	const char *retries; /* "none", "short", "patient" */
+	bool weak;           /* contract section 1, lint --strict */
+};
+void scheme_audit(const struct scheme *scheme, struct scheme_audit *out);
+
+/* The sender's side: make a request that verifies. */
+struct scheme_draft {
+	struct slice id, type, entity, version; /* empty: not given */
+	struct slice spare_id;                  /* used where the request has no id otherwise */
+	struct slice body;                      /* raw; empty with fill_body: {} */
+	struct slice url;                       /* full public URL with its query, or empty */
+	int64_t now_ms;
+	/* Put what is given, and the time, where json: references of the mapping read them. Without
+	 * it the body is not touched, and what it would have to hold is not looked at. */
+	bool fill_body;
+	bool bad_signature;    /* sign with a wrong key */
+	bool unsigned_request; /* leave the signature header out */
+};
+#define SCHEME_DRAFT_HEADERS 16
+struct scheme_signed {
+	struct header headers[SCHEME_DRAFT_HEADERS]; /* into text */
+	size_t header_count;
+	struct buf text, body;
+};
+#define SCHEME_SIGNED_INIT                                                                         \
+	((struct scheme_signed){ .text = BUF_INIT(KIB(64)), .body = BUF_INIT(MIB(16)) })
+void scheme_signed_done(struct scheme_signed *s);
+/* ERR_UNSUPPORTED when the scheme cannot sign (asymmetric, token of others). ERR_USAGE when what
+ * was given has no place in the request; the text says why. */
+MUST_CHECK enum err_code scheme_sign(const struct scheme *scheme, const struct scheme_draft *draft,
+	struct scheme_signed *out, struct err *err);
+bool scheme_has_time(const struct scheme *scheme); /* a signed time: stale and future make sense */
+/* Does the id come from bytes that the sender chose for it (not from a digest of the body)? */
+bool scheme_has_id(const struct scheme *scheme);
+/* Tolerances in seconds, as in force. */
+int64_t scheme_tolerance_s(const struct scheme *scheme, bool future);

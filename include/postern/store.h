@@ -1,0 +1,163 @@
+/* store.h - what must be remembered: ledger, replay index, versions, parked events, position,
+ * outputs, and the index of dead and quarantined records.
+ *
+ * State changes come as items of one journal batch. store_stage() makes an item visible to reads at
+ * once; store_apply() says that the batch was read back as valid; store_commit() writes all that is
+ * applied in one durable transaction, and may be tried again when it fails; store_drop() forgets
+ * what was staged and not applied. Reads see through all of them. Embedded, the store is the truth:
+ * missing beside a log that is not empty, or corrupt, it stops the program.
+ *
+ * Ledger: entries of a commit are appended as chunks; a table of fingerprints answers for the
+ * current bucket, sealed buckets are sorted chunks behind a Bloom filter, whole buckets expire.
+ *
+ * Owns:    results are copied into the caller's structs and buffers.
+ * Threads: the owner thread for everything but store_view_*() and store_route_name(), which other
+ *          threads use too; another process opens the store read_only.
+ * Errors:  ERR_FULL (map, ledger or disk full; retry), ERR_IO (retry), ERR_CORRUPT (stop).
+ *          ERR_NOT_FOUND is an answer: it leaves err as it is. */
+#pragma once
+
+#include "postern/clock.h"
+#include "postern/journal.h"
+
+struct store;
+struct store_opts {
+	const char *dir; /* lmdb: data_dir/main/state */
+	bool must_exist; /* the log is not empty: an absent store is ERR_CORRUPT */
+	bool read_only;  /* a command without a daemon */
+	int64_t dedupe_ms, ledger_max_bytes;
+	int64_t map_bytes; /* 0: the default; a test's small map grows from here */
+	const struct clock *clock;
+};
+MUST_CHECK enum err_code store_mem_open(
+	const struct store_opts *opts, struct store **out, struct err *err);
+MUST_CHECK enum err_code store_lmdb_open(
+	const struct store_opts *opts, struct store **out, struct err *err);
+void store_close(struct store **store);
+
+/* The fold state, as committed: where work goes on. released: the last owner stopped cleanly. */
+struct store_state {
+	struct journal_state journal;
+	int64_t next_offset;
+};
+void store_state(struct store *store, struct store_state *out);
+
+/* Route names get small numbers, for the ledger; a new name is durable with the next commit. "" is
+ * 0. */
+MUST_CHECK enum err_code store_route(
+	struct store *store, const char *name, uint16_t *out, struct err *err);
+/* "" for an unknown number. Any thread; lives as long as the store. */
+const char *store_route_name(struct store *store, uint16_t route);
+
+MUST_CHECK enum err_code store_stage(struct store *store, const struct item *item, struct err *err);
+/* The batch whose items were staged (owner), or a foreign one (a follower: items are taken from the
+ * bytes, and what was staged is dropped). A header that is not valid in this state is ERR_CORRUPT.
+ */
+MUST_CHECK enum err_code store_apply(struct store *store, struct slice batch, struct err *err);
+MUST_CHECK enum err_code store_commit(struct store *store, struct err *err);
+void store_drop(struct store *store);
+/* Has the ledger or the map room for another batch? ERR_OK or ERR_FULL (the worker pauses). */
+MUST_CHECK enum err_code store_room(struct store *store, struct err *err);
+/* Seal the ledger's full bucket or drop an expired one, one at a time: between commits, bounded
+ * work. Call it once a turn. */
+MUST_CHECK enum err_code store_maintain(struct store *store, int64_t now_ms, struct err *err);
+
+/* ERR_NOT_FOUND: never seen. */
+MUST_CHECK enum err_code store_seen(
+	struct store *store, const uint8_t id16[ID16_LEN], struct item_seen *out, struct err *err);
+/* out->event_id and source point into text. ERR_NOT_FOUND: no state. */
+MUST_CHECK enum err_code store_version(struct store *store, struct slice subject,
+	struct item_version *out, struct buf *text, struct err *err);
+
+/* Parked events. The heads live in memory; the copies of the records on disk. */
+struct parked {
+	int64_t offset;
+	uint16_t route;
+	unsigned attempts;
+	int64_t first_ms, next_ts_ms, deadline_ms;
+	enum park_reason reason;
+	struct version version;
+	uint64_t redrive;
+	size_t bytes;
+	unsigned tried; /* TRY count, 0: none open */
+};
+/* Is anything parked for this subject; its first by offset (true), with how many. */
+bool store_parked_head(
+	struct store *store, struct slice subject, struct parked *out, size_t *out_count);
+/* All parked of a subject, by offset; at most max. */
+size_t store_parked_list(struct store *store, struct slice subject, struct parked *out, size_t max);
+/* The whole record of one, copied into bytes; *out points there. */
+MUST_CHECK enum err_code store_parked_get(struct store *store, struct slice subject, int64_t offset,
+	struct buf *bytes, struct item_park *out, struct err *err);
+/* Subjects with a parked event whose next_ts_ms is <= now_ms, earliest first: fills subject (copied
+ * into the buffer) and what is due. `skip`: how many to pass over (they are in work).
+ * ERR_NOT_FOUND: no more. */
+MUST_CHECK enum err_code store_parked_due(struct store *store, int64_t now_ms, size_t skip,
+	struct buf *subject, struct parked *out, struct err *err);
+/* When the next one is due; INT64_MAX: nothing is parked. */
+int64_t store_parked_next(struct store *store);
+struct store_totals {
+	uint64_t parked_events, parked_bytes;
+	uint64_t ledger_entries, ledger_bytes, map_bytes, file_bytes;
+	uint64_t outs; /* outputs not yet published */
+	/* The oldest stream offset with an entry and no mark; INT64_MAX: none. A record that is
+	 * published and whose OUTOK is not committed yet has no entry. */
+	int64_t dlq_first, quarantine_first;
+};
+void store_totals(struct store *store, struct store_totals *out);
+/* How many are parked for a route. */
+uint64_t store_parked_of_route(struct store *store, uint16_t route);
+
+/* TRY count of a source offset, parked or not; 0: none. */
+unsigned store_tries(struct store *store, int64_t offset);
+
+/* Outputs that were decided and not yet published: the first behind (from_offset, from_n), so a
+ * walk starts at (-1, 0) and goes on with the last (offset, n). Only what is applied: what is
+ * merely staged must not leave the house. The record is copied into bytes. ERR_NOT_FOUND: no more.
+ */
+MUST_CHECK enum err_code store_out_next(struct store *store, int64_t from_offset, uint32_t from_n,
+	struct buf *bytes, struct item_out *out, struct err *err);
+
+/* The index of dead letters and quarantined records. */
+struct store_entry {
+	int64_t stream_offset; /* in dlq or quarantine; the id that people use */
+	uint8_t id16[ID16_LEN];
+	int64_t offset, time_ms, received_ms;
+	enum err_code reason;
+	unsigned mark;                                              /* 0 or enum mark */
+	struct slice event_id, source, tenant, type, entity, route; /* into text */
+};
+/* target OUT_DLQ or OUT_QUARANTINE; the first with stream_offset >= from. ERR_NOT_FOUND: no more.
+ */
+MUST_CHECK enum err_code store_entry_next(struct store *store, enum out_target target, int64_t from,
+	struct buf *text, struct store_entry *out, struct err *err);
+/* Forget index entries below this stream offset (retention dropped the records). With the next
+ * commit. */
+MUST_CHECK enum err_code store_entries_trim(
+	struct store *store, enum out_target target, int64_t first, struct err *err);
+
+/* Read what is committed, from any thread or process: short transactions, results copied. */
+struct store_view;
+MUST_CHECK enum err_code store_view_open(
+	struct store *store, struct store_view **out, struct err *err);
+void store_view_close(struct store_view **view);
+MUST_CHECK enum err_code store_view_state(
+	struct store_view *view, struct store_state *out, struct err *err);
+MUST_CHECK enum err_code store_view_seen(struct store_view *view, const uint8_t id16[ID16_LEN],
+	struct item_seen *out, struct err *err);
+MUST_CHECK enum err_code store_view_version(struct store_view *view, struct slice subject,
+	struct item_version *out, struct buf *text, struct err *err);
+/* The parked copy by subject and offset. */
+MUST_CHECK enum err_code store_view_parked(struct store_view *view, struct slice subject,
+	int64_t offset, struct buf *bytes, struct item_park *out, struct err *err);
+/* The parked copy by source offset alone (scans the parked index). */
+MUST_CHECK enum err_code store_view_parked_at(struct store_view *view, int64_t offset,
+	struct buf *bytes, struct item_park *out, struct err *err);
+MUST_CHECK enum err_code store_view_entry_next(struct store_view *view, enum out_target target,
+	int64_t from, struct buf *text, struct store_entry *out, struct err *err);
+/* Ledger entries, newest first, for `events ls`: at most max from the newest; returns how many. */
+MUST_CHECK enum err_code store_view_recent(struct store_view *view, size_t max,
+	struct item_seen *out, size_t *out_count, struct err *err);
+/* As store_route_name(), from what is committed. */
+const char *store_view_route_name(struct store_view *view, uint16_t route);
+const char *store_version_text(void);

@@ -1,0 +1,301 @@
+/* actions.c - the admin listener's table for this process: what may be asked, and what answers.
+ *
+ * Reads are the questions of ask.c with this process's view; changes go to the worker's owner
+ * thread. */
+#include "ask.h"
+#include "daemon.h"
+#include "lines.h"
+
+#include "postern/text.h"
+
+#include <stdio.h>
+#include <sys/statvfs.h>
+
+/* ---- reads -------------------------------------------------------------------------------------
+ */
+
+static bool query_param(const void *ctx, const char *name, struct buf *out)
+{
+	return admin_param(ctx, name, out);
+}
+
+static enum err_code read_action(struct daemon *daemon, const char *path,
+	const struct admin_query *query, struct buf *out, struct err *err)
+{
+	struct config *config = daemon_config(daemon);
+	struct inspect in = { .config = config, .view = daemon->view };
+	struct ask_query ask = { .rest = query->rest, .param = query_param, .ctx = query };
+	enum err_code rc = ask_answer(&in, path, &ask, out, err);
+
+	config_unref(&config);
+	return rc;
+}
+
+static enum err_code do_events(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return read_action(ctx, "/v1/events", q, out, err);
+}
+
+/* The entity may hold slashes, and "?entity=" is taken as well. */
+static enum err_code do_state(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	struct buf entity = BUF_INIT(KIB(4));
+	struct admin_query query = *q;
+	enum err_code rc;
+
+	if (q->rest.len == 0 && admin_param(q, "entity", &entity))
+		query.rest = buf_slice(&entity);
+	rc = query.rest.len ? read_action(ctx, "/v1/state", &query, out, err)
+			    : err_set(err, ERR_USAGE, "which entity? /v1/state/ENTITY");
+	buf_done(&entity);
+	return rc;
+}
+
+static enum err_code do_dlq(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return read_action(ctx, "/v1/dlq", q, out, err);
+}
+
+static enum err_code do_quarantine(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return read_action(ctx, "/v1/quarantine", q, out, err);
+}
+
+static enum err_code do_keys(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	struct daemon *daemon = ctx;
+
+	(void)q;
+	return ingress_keys(daemon->ingress, out, err);
+}
+
+static enum err_code do_config(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	struct config *config = daemon_config(ctx);
+	enum err_code rc = config_show(config, out, err);
+
+	(void)q;
+	config_unref(&config);
+	return rc;
+}
+
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+static void put_disk(struct line *line, const char *dir)
+{
+	struct buf disk = BUF_INIT(KIB(1));
+	struct line inner = { .out = &disk, .err = line->err };
+	struct statvfs vfs;
+
+	line_begin(&inner);
+	line_str(&inner, "data_dir", dir);
+	if (statvfs(dir, &vfs) == 0) {
+		line_int(&inner, "free_bytes", (int64_t)(vfs.f_bavail * vfs.f_frsize));
+		line_int(&inner, "size_bytes", (int64_t)(vfs.f_blocks * vfs.f_frsize));
+	}
+	line_end(&inner);
+	line_raw(line, "disk", buf_slice(&disk));
+	buf_done(&disk);
+}
+
+/* Not ready, and why: one member for people who look at one screen. */
+static void put_ready(const struct daemon *daemon, struct line *line)
+{
+	struct err reason = ERR_INIT;
+	enum err_code rc = ERR_OK;
+
+	if (daemon->has_ingress)
+		rc = ingress_ready(daemon->ingress, &reason);
+	if (rc == ERR_OK && daemon->has_worker)
+		rc = worker_ready(daemon->worker, &reason);
+	line_bool(line, "ready", rc == ERR_OK);
+	line_str(line, "reason", rc == ERR_OK ? NULL : reason.text);
+}
+
+static enum err_code put_members(
+	struct line *line, enum err_code (*members)(void *, struct buf *, struct err *), void *of)
+{
+	struct buf text = BUF_INIT(MIB(1));
+	enum err_code rc = members(of, &text, line->err);
+
+	if (rc == ERR_OK && text.len) {
+		err_ignored(buf_put_str(line->out, ",", line->err));
+		err_ignored(buf_put_slice(line->out, buf_slice(&text), line->err));
+	}
+	buf_done(&text);
+	return rc;
+}
+
+static enum err_code ingress_members(void *of, struct buf *out, struct err *err)
+{
+	return ingress_status(of, out, err);
+}
+
+static enum err_code worker_members(void *of, struct buf *out, struct err *err)
+{
+	return worker_status(of, out, err);
+}
+
+static enum err_code do_status(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	struct daemon *daemon = ctx;
+	struct config *config = daemon_config(daemon);
+	struct line line = { .out = out, .err = err };
+	enum err_code rc = ERR_OK;
+
+	(void)q;
+	line_begin(&line);
+	line_int(&line, "v", 1);
+	line_str(&line, "version", POSTERN_VERSION);
+	line_str(&line, "half",
+		daemon->has_ingress && daemon->has_worker ? "both"
+		: daemon->has_ingress                     ? "ingress"
+							  : "worker");
+	put_ready(daemon, &line);
+	if (daemon->has_ingress)
+		rc = put_members(&line, ingress_members, daemon->ingress);
+	if (rc == ERR_OK && daemon->has_worker)
+		rc = put_members(&line, worker_members, daemon->worker);
+	put_disk(&line, config->data_dir);
+	line_end(&line);
+	err_ignored(buf_put_str(out, "\n", err));
+	config_unref(&config);
+	return err->code;
+}
+
+/* ---- changes -----------------------------------------------------------------------------------
+ */
+
+static enum err_code change_action(struct daemon *daemon, enum worker_change change,
+	enum out_target target, const struct admin_query *query, struct buf *out, struct err *err)
+{
+	struct config *config = daemon_config(daemon);
+	struct inspect in = { .config = config, .view = daemon->view };
+	struct line line = { .out = out, .err = err };
+	struct buf offsets = BUF_INIT(MIB(1));
+	char id[24] = "";
+	enum err_code rc = ERR_OK;
+
+	if (!daemon->has_worker)
+		rc = err_set(
+			err, ERR_UNREACHABLE, "the worker half does not run here; start it first");
+	if (rc == ERR_OK)
+		rc = inspect_find(&in, target, query->rest, &offsets, err);
+	if (rc == ERR_OK) {
+		int64_t offset = (int64_t)get_le64(offsets.data + offsets.len - 8);
+
+		inspect_entry_id(target, offset, id);
+		rc = worker_change(daemon->worker, change, target, offset, err);
+	}
+	if (rc == ERR_OK) {
+		line_begin(&line);
+		line_str(&line, "id", id);
+		line_str(&line, "result", "done");
+		line_end(&line);
+		err_ignored(buf_put_str(out, "\n", err));
+	}
+	buf_done(&offsets);
+	config_unref(&config);
+	return rc == ERR_OK ? err->code : rc;
+}
+
+static enum err_code do_dlq_replay(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return change_action(ctx, CHANGE_REPLAY, OUT_DLQ, q, out, err);
+}
+
+static enum err_code do_dlq_drop(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return change_action(ctx, CHANGE_DROP, OUT_DLQ, q, out, err);
+}
+
+static enum err_code do_quarantine_accept(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return change_action(ctx, CHANGE_ACCEPT, OUT_QUARANTINE, q, out, err);
+}
+
+static enum err_code do_quarantine_drop(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return change_action(ctx, CHANGE_DROP, OUT_QUARANTINE, q, out, err);
+}
+
+static enum err_code do_reload(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	enum err_code rc = daemon_reload(ctx, err);
+
+	(void)q;
+	return rc == ERR_OK ? buf_put_str(out, "{\"result\":\"reloaded\"}\n", err) : rc;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+static enum err_code check_ingress(void *ctx, struct err *err)
+{
+	return ingress_ready(((struct daemon *)ctx)->ingress, err);
+}
+
+static enum err_code check_worker(void *ctx, struct err *err)
+{
+	return worker_ready(((struct daemon *)ctx)->worker, err);
+}
+
+static const struct {
+	bool ingress_only; /* needs the receiving half */
+	struct admin_action action;
+} rows[] = {
+	{ false, { "GET", "/v1/status", false, do_status, NULL } },
+	{ false, { "GET", "/v1/config", false, do_config, NULL } },
+	{ false, { "POST", "/v1/reload", false, do_reload, NULL } },
+	{ true, { "GET", "/v1/keys", true, do_keys, NULL } },
+	{ false, { "GET", "/v1/events", false, do_events, NULL } },
+	{ false, { "GET", "/v1/state", false, do_state, NULL } },
+	{ false, { "GET", "/v1/dlq", false, do_dlq, NULL } },
+	{ false, { "POST", "/v1/dlq/replay", false, do_dlq_replay, NULL } },
+	{ false, { "POST", "/v1/dlq/drop", false, do_dlq_drop, NULL } },
+	{ false, { "GET", "/v1/quarantine", false, do_quarantine, NULL } },
+	{ false, { "POST", "/v1/quarantine/accept", false, do_quarantine_accept, NULL } },
+	{ false, { "POST", "/v1/quarantine/drop", false, do_quarantine_drop, NULL } },
+};
+
+enum err_code daemon_admin_open(struct daemon *daemon, struct err *err)
+{
+	/* One daemon a process: these live as long as it does. */
+	static struct admin_action actions[ARRAY_LEN(rows)];
+	static struct admin_check checks[1];
+	struct admin_opts opts = {
+		.listen = daemon->has_ingress ? daemon->config->admin.listen
+					      : daemon->config->admin.worker_listen,
+		.token_file = daemon->config->admin.token_file,
+		.actions = actions,
+		.checks = checks,
+		.check_count = 1,
+		.clock = clock_system(),
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].ingress_only && !daemon->has_ingress)
+			continue;
+		actions[opts.action_count] = rows[i].action;
+		actions[opts.action_count++].ctx = daemon;
+	}
+	/* Ready means that a webhook posted now would be made durable: where there is an ingress
+	 * half, that is its question alone; a worker that pauses is told by its own process, and by
+	 * status. */
+	checks[0].check = daemon->has_ingress ? check_ingress : check_worker;
+	checks[0].ctx = daemon;
+	return admin_open(&opts, &daemon->admin, err);
+}

@@ -1,0 +1,35 @@
+/* ask.h - questions of commands: to the daemon when there is one, to the files when there is none.
+ */
+#pragma once
+
+#include "cli.h"
+#include "inspect.h"
+
+#define FILTER_OPTIONS                                                                             \
+	{ "--route", "R", "of this route" }, { "--reason", "CODE", "with this code" },             \
+		{ "--entity", "E", "of this entity" }, { "--source", "S", "of this source" },      \
+		{ "--since", "T", "received since T (RFC 3339, or 15m, 2h ago)" },                 \
+	{                                                                                          \
+		"--until", "T", "received until T"                                                 \
+	}
+
+/* One document: path with the percent-encoded argument behind it. */
+int ask_and_print(struct cli *cli, const char *path, const char *argument);
+/* A list with the command's filters, page by page. */
+int ask_list(struct cli *cli, const char *path);
+/* "?route=..&since=..": the filters that were given, times made absolute. Gives 0 or an exit
+ * status. */
+int ask_filters(const struct cli *cli, int64_t now_ms, struct buf *out);
+/* One page of a list: items (JSON array, slice of *out) and the next cursor (-1: none). */
+enum err_code ask_page(const struct config *config, const char *path_and_query, struct buf *out,
+	struct slice *items, int64_t *next, struct err *err);
+
+/* The same questions, answered from this process's files or handles: what the admin actions call
+ * too. path is "/v1/events", rest what stands below it, param gives query parameters. */
+struct ask_query {
+	struct slice rest;
+	bool (*param)(const void *ctx, const char *name, struct buf *out);
+	const void *ctx;
+};
+enum err_code ask_answer(const struct inspect *in, const char *path, const struct ask_query *query,
+	struct buf *out, struct err *err);

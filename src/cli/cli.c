@@ -1,0 +1,236 @@
+/* cli.c - what commands share: option values, messages, the config, a blocking HTTP call, the admin
+ * API. */
+#include "cli.h"
+
+#include "postern/clock.h"
+#include "postern/fetch.h"
+#include "postern/file.h"
+#include "postern/json.h"
+#include "postern/thread.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ADMIN_TIMEOUT_MS 30000
+#define ADMIN_ANSWER_MAX MIB(8)
+
+const char *cli_get_nth(const struct cli *cli, const char *name, int n)
+{
+	for (int i = 0; i < cli->option_count; i++)
+		if (strcmp(cli->option_names[i], name) == 0 && n-- == 0)
+			return cli->option_values[i];
+	return NULL;
+}
+
+const char *cli_get(const struct cli *cli, const char *name)
+{
+	for (int i = cli->option_count - 1; i >= 0; i--)
+		if (strcmp(cli->option_names[i], name) == 0)
+			return cli->option_values[i];
+	return NULL;
+}
+
+int cli_fail(const struct err *err)
+{
+	fprintf(stderr, "postern: %s\n", err->text[0] ? err->text : err_title(err->code));
+	return err_exit(err->code);
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("postern: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, "\nusage: postern %s %s\n", cli->command->words, cli->command->usage);
+	return err_exit(ERR_USAGE);
+}
+
+void cli_report(const char *path, const struct config_report *report, bool warnings)
+{
+	for (size_t i = 0; i < report->count; i++) {
+		const struct config_problem *p = &report->problems[i];
+
+		if (p->level == PROBLEM_WARNING && !warnings)
+			continue;
+		fprintf(stderr, "%s:%u: %s: %s%s\n", path ? path : "postern.json", p->line, p->pointer,
+			p->level == PROBLEM_WARNING ? "warning: " : "", p->text);
+	}
+}
+
+int cli_config(const struct cli *cli, bool warnings, struct config **out)
+{
+	struct config_report report = { 0 };
+	struct err err = ERR_INIT;
+	enum err_code rc = config_load(cli->config_path, environ, out, &report, &err);
+
+	cli_report(rc == ERR_OK ? (*out)->path : cli->config_path, &report, warnings);
+	config_report_done(&report);
+	if (rc == ERR_OK)
+		return 0;
+	(void)cli_fail(&err);
+	return err_exit(rc == ERR_NOT_FOUND ? ERR_CONFIG : rc);
+}
+
+void cli_out(struct slice text)
+{
+	if (text.len == 0)
+		return;
+	if (fwrite(text.data, 1, text.len, stdout) != text.len && errno == EPIPE)
+		exit(0);
+}
+
+void cli_outf(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (vprintf(fmt, args) < 0 && errno == EPIPE)
+		exit(0);
+	va_end(args);
+}
+
+/* ---- HTTP --------------------------------------------------------------------------------------
+ */
+
+struct waiter {
+	struct lock lock;
+	struct cond cond;
+	bool done; /* guarded by lock */
+};
+
+static void call_done(struct fetch_call *call)
+{
+	struct waiter *waiter = call->owner;
+
+	lock_take(&waiter->lock);
+	waiter->done = true;
+	cond_signal(&waiter->cond);
+	lock_give(&waiter->lock);
+}
+
+static enum err_code call_and_wait(struct fetch *fetch, struct fetch_call *call, struct err *err)
+{
+	struct waiter waiter = { .done = false };
+	enum err_code rc;
+
+	lock_init(&waiter.lock);
+	cond_init(&waiter.cond);
+	call->done = call_done;
+	call->owner = &waiter;
+	rc = fetch_start(fetch, call, err);
+	lock_take(&waiter.lock);
+	while (rc == ERR_OK && !waiter.done)
+		(void)cond_wait(&waiter.cond, &waiter.lock, -1);
+	lock_give(&waiter.lock);
+	cond_done(&waiter.cond);
+	lock_done(&waiter.lock);
+	if (rc == ERR_OK && call->code != ERR_OK)
+		rc = err_set(err, call->code == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UNREACHABLE,
+			"%s: %s", call->url, call->error);
+	return rc;
+}
+
+enum err_code cli_http(const char *method, const char *url, const struct header *headers,
+	size_t header_count, struct slice body, int64_t timeout_ms, struct buf *out,
+	unsigned *out_status, struct err *err)
+{
+	struct fetch_call call = {
+		.url = url,
+		.get = strcmp(method, "GET") == 0,
+		.body = body,
+		.headers = headers,
+		.header_count = header_count,
+		.timeout_ms = timeout_ms,
+		.max_answer_bytes = ADMIN_ANSWER_MAX,
+		.answer = BUF_INIT(ADMIN_ANSWER_MAX),
+	};
+	static struct fetch
+		*fetch; /* commands run on one thread; a kept connection serves many calls */
+	enum err_code rc = fetch ? ERR_OK : fetch_open(1, &fetch, err);
+
+	if (rc == ERR_OK)
+		rc = call_and_wait(fetch, &call, err);
+	if (rc == ERR_OK) {
+		*out_status = call.status;
+		buf_swap(out, &call.answer);
+	}
+	buf_done(&call.answer);
+	return rc;
+}
+
+enum err_code cli_admin(const struct config *config, enum cli_half half, const char *method,
+	const char *path, struct slice body, struct buf *out, unsigned *out_status, struct err *err)
+{
+	const char *hosts[] = { config->admin.listen, config->admin.worker_listen };
+	struct buf url = BUF_INIT(KIB(64)), auth = BUF_INIT(KIB(4)), token = BUF_INIT(KIB(2));
+	struct header header = { .name = SLICE_LIT("Authorization") };
+	struct buf answer = BUF_INIT(ADMIN_ANSWER_MAX);
+	size_t first = half == HALF_WORKER ? 1 : 0;
+	unsigned status = 0;
+	bool answered = false;
+	enum err_code rc = file_read(config->admin.token_file, &token, err);
+
+	if (rc == ERR_OK && token.len && token.data[token.len - 1] == '\n')
+		token.len--;
+	if (rc == ERR_OK)
+		rc = buf_put_str(&auth, "Bearer ", err);
+	if (rc == ERR_OK)
+		rc = buf_put_slice(&auth, buf_slice(&token), err);
+	header.value = buf_slice(&auth);
+	/* `run` answers everything on admin.listen; a worker of its own listens on worker_listen,
+	 * so that is where the worker's questions go first. A 404 may only mean that this half does
+	 * not know. */
+	for (size_t i = 0;
+		i < ARRAY_LEN(hosts) && rc == ERR_OK && !(answered && *out_status != 404); i++) {
+		struct err one = ERR_INIT;
+
+		buf_reset(&url);
+		rc = buf_putf(
+			&url, err, "http://%s%s", hosts[(first + i) % ARRAY_LEN(hosts)], path);
+		if (rc != ERR_OK)
+			break;
+		rc = cli_http(method, buf_str(&url), &header, 1, body, ADMIN_TIMEOUT_MS, &answer,
+			&status, &one);
+		if (rc == ERR_OK) {
+			answered = true;
+			*out_status = status;
+			buf_swap(out, &answer);
+		} else if (rc == ERR_UNREACHABLE && (answered || i + 1 < ARRAY_LEN(hosts))) {
+			rc = ERR_OK;
+		} else {
+			rc = err_set(err, rc, "no daemon answers: %s", one.text);
+		}
+	}
+	buf_done(&answer);
+	buf_wipe(&token);
+	buf_wipe(&auth);
+	buf_done(&token);
+	buf_done(&auth);
+	buf_done(&url);
+	return rc;
+}
+
+enum err_code cli_problem(struct slice answer, unsigned status, struct err *err)
+{
+	struct json_value code = { 0 }, detail = { 0 };
+	struct buf text = BUF_INIT(KIB(4));
+	enum err_code rc = ERR_IO;
+
+	if (json_get(answer, "/code", &code, NULL) == ERR_OK && code.type == JSON_STRING) {
+		rc = err_by_name((const char *)code.raw.data, code.raw.len);
+		if (rc == ERR_CODES || rc == ERR_OK)
+			rc = ERR_IO;
+	}
+	if (json_get(answer, "/detail", &detail, NULL) == ERR_OK)
+		err_ignored(json_text(detail, &text, NULL));
+	rc = text.len ? err_set(err, rc, "%s", buf_str(&text))
+		      : err_set(err, rc, "the daemon answered %u", status);
+	buf_done(&text);
+	return rc;
+}

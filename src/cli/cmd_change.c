@@ -1,0 +1,435 @@
+/* cmd_change.c - dlq replay and drop, quarantine accept and drop: changes over one or thousands of
+ * records.
+ *
+ *   ids or filters -> the list of records, oldest first -> one call a record, at most --rate a
+ * second
+ *
+ * Each record is decided and committed by the worker before the next one is sent, so a run that is
+ * stopped, or killed, is continued by the same command: what is done is marked and is not selected
+ * again. */
+#include "ask.h"
+#include "commands.h"
+
+#include "postern/clock.h"
+#include "postern/json.h"
+#include "postern/text.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RECORDS_MAX 1000000
+#define ID_MAX 24
+
+struct change {
+	const char *list_path; /* "/v1/dlq" */
+	const char *post_path; /* "/v1/dlq/replay" */
+	const char *done_word; /* "replayed" */
+};
+
+struct job {
+	struct cli *cli;
+	const struct change *change;
+	struct config *config;
+	struct buf targets; /* NUL-ended ids or event ids, one after the other */
+	size_t total, done, failed;
+	int64_t start_ms, said_ms; /* monotonic */
+	double rate;               /* 0: as fast as it goes */
+	bool piped;
+	int64_t now_ms; /* wall time of the start: relative times mean this */
+};
+
+static volatile sig_atomic_t interrupted; /* set by SIGINT and SIGTERM, read by the loop */
+
+static void on_interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupted = 1;
+}
+
+static int64_t mono_ms(void)
+{
+	return clock_system()->mono_ms(clock_system());
+}
+
+/* ---- which records -----------------------------------------------------------------------------
+ */
+
+static bool has_filter(const struct cli *cli)
+{
+	static const char *const names[] = { "--route", "--reason", "--entity", "--source",
+		"--since", "--until" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (cli_get(cli, names[i]))
+			return true;
+	return false;
+}
+
+static enum err_code add_target(struct job *job, struct slice id, struct err *err)
+{
+	enum err_code rc = buf_put_slice(&job->targets, id, err);
+
+	if (rc == ERR_OK)
+		rc = buf_put_u8(&job->targets, 0, err);
+	if (rc == ERR_OK)
+		job->total++;
+	return rc;
+}
+
+static enum err_code add_page(struct job *job, struct slice items, bool show, struct err *err)
+{
+	struct json_value array = { .type = JSON_ARRAY, .raw = items }, item, id;
+	enum err_code rc = ERR_OK;
+	size_t at = 0;
+
+	while (rc == ERR_OK && json_next(array, &at, &item)) {
+		rc = json_get(item.raw, "/id", &id, err);
+		if (rc == ERR_OK)
+			rc = add_target(job, id.raw, err);
+		if (rc == ERR_OK && show) {
+			cli_out(item.raw);
+			cli_out(SLICE_LIT("\n"));
+		}
+	}
+	return rc;
+}
+
+static enum err_code select_by_filter(struct job *job, const char *base, bool show, struct err *err)
+{
+	struct buf target = BUF_INIT(KIB(32)), answer = BUF_INIT(MIB(8));
+	int64_t from = 0;
+	enum err_code rc = ERR_OK;
+
+	while (rc == ERR_OK && from >= 0) {
+		struct slice items = SLICE_EMPTY;
+
+		buf_reset(&target);
+		rc = buf_putf(&target, err, "%s&from=%lld", base, (long long)from);
+		if (rc == ERR_OK)
+			rc = ask_page(job->config, buf_str(&target), &answer, &items, &from, err);
+		if (rc == ERR_OK)
+			rc = add_page(job, items, show, err);
+	}
+	buf_done(&target);
+	buf_done(&answer);
+	return rc;
+}
+
+/* Fills job->targets. Gives 0 or an exit status. */
+static int select_records(struct job *job, bool show)
+{
+	struct cli *cli = job->cli;
+	struct buf base = BUF_INIT(KIB(16));
+	struct err err = ERR_INIT;
+	enum err_code rc = ERR_OK;
+	int status = 0;
+
+	for (int i = 0; rc == ERR_OK && i < cli->arg_count; i++) {
+		rc = add_target(job, slice_str(cli->args[i]), &err);
+		if (show)
+			cli_outf("{\"id\":\"%s\"}\n", cli->args[i]);
+	}
+	if (rc == ERR_OK && cli->arg_count == 0) {
+		rc = buf_put_str(&base, job->change->list_path, &err);
+		status = ask_filters(cli, job->now_ms, &base);
+		if (rc == ERR_OK && status == 0)
+			rc = select_by_filter(job, buf_str(&base), show, &err);
+	}
+	buf_done(&base);
+	if (status != 0)
+		return status;
+	return rc == ERR_OK ? 0 : cli_fail(&err);
+}
+
+/* ---- one record --------------------------------------------------------------------------------
+ */
+
+static enum err_code change_one(struct job *job, const char *id, struct err *err)
+{
+	struct buf target = BUF_INIT(KIB(8)), answer = BUF_INIT(MIB(1));
+	unsigned status = 0;
+	enum err_code rc = buf_putf(&target, err, "%s/", job->change->post_path);
+
+	if (rc == ERR_OK)
+		rc = text_percent_encode(slice_str(id), "", &target, err);
+	if (rc == ERR_OK)
+		rc = cli_admin(job->config, HALF_WORKER, "POST", buf_str(&target), SLICE_EMPTY,
+			&answer, &status, err);
+	if (rc == ERR_OK && status != 200)
+		rc = cli_problem(buf_slice(&answer), status, err);
+	buf_done(&target);
+	buf_done(&answer);
+	return rc;
+}
+
+static void wait_for_turn(const struct job *job)
+{
+	int64_t due;
+
+	if (job->rate <= 0)
+		return;
+	due = job->start_ms + (int64_t)((double)job->done * 1000.0 / job->rate);
+	while (!interrupted && mono_ms() < due) {
+		int64_t left = due - mono_ms();
+		struct timespec pause = { .tv_nsec = (left > 100        ? 100
+							     : left > 0 ? left
+									: 0) *
+						     1000000 };
+
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+/* ---- talking -----------------------------------------------------------------------------------
+ */
+
+static void say_progress(struct job *job, bool last)
+{
+	int64_t now = mono_ms(), took = now - job->start_ms;
+	double rate = took > 0 ? (double)job->done * 1000.0 / (double)took : 0;
+	double eta = rate > 0 ? (double)(job->total - job->done) / rate : 0;
+
+	if (!last && now - job->said_ms < 1000)
+		return;
+	job->said_ms = now;
+	if (job->piped || job->cli->json) {
+		cli_outf("{\"v\":1,\"done\":%zu,\"total\":%zu,\"failed\":%zu,\"rate\":%.1f,\"eta_"
+			 "s\":%.0f}\n",
+			job->done, job->total, job->failed, rate, eta);
+		(void)fflush(stdout);
+	} else {
+		fprintf(stderr, "\r%s %zu of %zu, %zu failed, %.1f/s, %.0f s left  %s",
+			job->change->done_word, job->done - job->failed, job->total, job->failed,
+			rate, eta, last ? "\n" : "");
+	}
+}
+
+static void put_quoted(struct buf *out, const char *word)
+{
+	bool plain = *word != '\0';
+
+	for (const char *c = word; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("_@%+=:,./-", *c))
+			plain = false;
+	if (plain) {
+		err_ignored(buf_putf(out, NULL, " %s", word));
+		return;
+	}
+	err_ignored(buf_put_str(out, " '", NULL));
+	for (const char *c = word; *c; c++)
+		err_ignored(buf_put_str(out, *c == '\'' ? "'\\''" : (char[]){ *c, '\0' }, NULL));
+	err_ignored(buf_put_str(out, "'", NULL));
+}
+
+/* Relative times become absolute, so that the command means the same records later. */
+static void put_option(const struct job *job, struct buf *out, const char *name, const char *value)
+{
+	char text[TEXT_TIME_LEN];
+	int64_t seconds;
+
+	put_quoted(out, name);
+	if ((strcmp(name, "--since") == 0 || strcmp(name, "--until") == 0) &&
+		text_duration_s(slice_str(value), &seconds, NULL) == ERR_OK) {
+		text_time_ms(job->now_ms - seconds * 1000, text);
+		value = text;
+	}
+	if (*value)
+		put_quoted(out, value);
+}
+
+static void say_how_to_continue(const struct job *job, const char *next)
+{
+	const struct cli *cli = job->cli;
+	struct buf out = BUF_INIT(MIB(64));
+
+	err_ignored(buf_put_str(&out, cli->program, NULL));
+	put_quoted(&out, "-c");
+	put_quoted(&out, job->config->path);
+	err_ignored(buf_putf(&out, NULL, " %s", cli->command->words));
+	for (int i = 0; i < cli->option_count; i++)
+		put_option(job, &out, cli->option_names[i], cli->option_values[i]);
+	if (!cli_get(cli, "--yes"))
+		put_quoted(&out, "--yes");
+	for (const char *end = buf_str(&job->targets) + job->targets.len;
+		cli->arg_count > 0 && next < end; next += strlen(next) + 1)
+		put_quoted(&out, next);
+	fprintf(stderr, "%s\n", buf_str(&out));
+	buf_done(&out);
+}
+
+static bool confirmed(const struct job *job)
+{
+	char answer[8] = "";
+
+	if (job->cli->arg_count > 0 || cli_get(job->cli, "--yes") || !isatty(STDIN_FILENO))
+		return true;
+	fprintf(stderr, "%zu records will be %s. Go on? [y/N] ", job->total,
+		job->change->done_word);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+/* ---- the run -----------------------------------------------------------------------------------
+ */
+
+static int work(struct job *job)
+{
+	const char *next = buf_str(&job->targets);
+	struct sigaction action = { .sa_handler = on_interrupt };
+	struct err fatal = ERR_INIT;
+
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGTERM, &action, NULL);
+	job->start_ms = job->said_ms = mono_ms();
+	while (job->done < job->total && !interrupted) {
+		struct err err = ERR_INIT;
+
+		wait_for_turn(job);
+		if (interrupted)
+			break;
+		if (change_one(job, next, &err) != ERR_OK) {
+			if (err.code == ERR_UNREACHABLE) {
+				fatal = err;
+				break;
+			}
+			job->failed++;
+			fprintf(stderr, "%s: %s\n", next, err.text);
+		}
+		job->done++;
+		next += strlen(next) + 1;
+		say_progress(job, false);
+	}
+	say_progress(job, true);
+	if (fatal.code != ERR_OK)
+		fprintf(stderr, "%s\n", fatal.text);
+	if (job->done < job->total || job->failed > 0)
+		say_how_to_continue(job, job->done < job->total ? next : buf_str(&job->targets));
+	if (fatal.code != ERR_OK && job->done == 0)
+		return err_exit(ERR_UNREACHABLE);
+	return job->done < job->total || job->failed > 0 ? err_exit(ERR_PARTLY) : 0;
+}
+
+static bool take_rate(struct job *job)
+{
+	const char *text = cli_get(job->cli, "--rate");
+	uint64_t rate = 0;
+
+	if (!text)
+		return true;
+	if (text_u64(slice_str(text), &rate, NULL) != ERR_OK || rate == 0)
+		return false;
+	job->rate = (double)rate;
+	return true;
+}
+
+static int run_change(struct cli *cli, const struct change *change)
+{
+	struct job job = {
+		.cli = cli,
+		.change = change,
+		.targets = BUF_INIT((size_t)RECORDS_MAX * ID_MAX),
+		.piped = !isatty(STDOUT_FILENO),
+		.now_ms = clock_system()->wall_ms(clock_system()),
+	};
+	bool dry_run = cli_get(cli, "--dry-run") != NULL;
+	int status;
+
+	if (cli->arg_count == 0 && !has_filter(cli))
+		return cli_usage(cli, "which records? Give ids, or filters such as --route");
+	if (cli->arg_count > 0 && has_filter(cli))
+		return cli_usage(cli, "ids and filters do not go together");
+	if (!take_rate(&job))
+		return cli_usage(cli, "--rate is a whole number of records a second");
+	status = cli_config(cli, false, &job.config);
+	if (status == 0)
+		status = select_records(&job, dry_run);
+	if (status == 0 && dry_run)
+		fprintf(stderr, "%zu records would be %s\n", job.total, change->done_word);
+	else if (status == 0 && confirmed(&job))
+		status = work(&job);
+	config_unref(&job.config);
+	buf_done(&job.targets);
+	return status;
+}
+
+static int run_dlq_replay(struct cli *cli)
+{
+	return run_change(cli, &(const struct change){ "/v1/dlq", "/v1/dlq/replay", "replayed" });
+}
+
+static int run_dlq_drop(struct cli *cli)
+{
+	return run_change(cli, &(const struct change){ "/v1/dlq", "/v1/dlq/drop", "dropped" });
+}
+
+static int run_quarantine_accept(struct cli *cli)
+{
+	return run_change(cli,
+		&(const struct change){ "/v1/quarantine", "/v1/quarantine/accept", "accepted" });
+}
+
+static int run_quarantine_drop(struct cli *cli)
+{
+	return run_change(
+		cli, &(const struct change){ "/v1/quarantine", "/v1/quarantine/drop", "dropped" });
+}
+
+static const struct cli_option change_options[] = {
+	FILTER_OPTIONS,
+	{ "--rate", "N", "at most N records a second" },
+	{ "--dry-run", NULL, "only show which records" },
+	{ "--yes", NULL, "do not ask" },
+	{ 0 },
+};
+
+#define CHANGE_USAGE                                                                               \
+	"ID... | [--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T] "   \
+	"[--rate N] [--dry-run] [--yes]"
+
+const struct command cmd_dlq_replay = {
+	.words = "dlq replay",
+	.usage = CHANGE_USAGE,
+	.summary = "work dead letters again, in order, each once",
+	.examples = "  postern dlq replay d12\n"
+		    "  postern dlq replay --route ci --since 2h --dry-run\n"
+		    "  postern dlq replay --route ci --since 2h --rate 50 --yes\n",
+	.options = change_options,
+	.args_max = -1,
+	.run = run_dlq_replay,
+};
+
+const struct command cmd_dlq_drop = {
+	.words = "dlq drop",
+	.usage = CHANGE_USAGE,
+	.summary = "let go of dead letters for good",
+	.examples =
+		"  postern dlq drop d12\n  postern dlq drop --reason HANDLER_REFUSED --until 7d\n",
+	.options = change_options,
+	.args_max = -1,
+	.run = run_dlq_drop,
+};
+
+const struct command cmd_quarantine_accept = {
+	.words = "quarantine accept",
+	.usage = CHANGE_USAGE,
+	.summary = "work quarantined events without the check that stopped them",
+	.examples =
+		"  postern quarantine accept q3\n"
+		"  postern quarantine accept --source shop --reason REPLAY_DETECTED --dry-run\n",
+	.options = change_options,
+	.args_max = -1,
+	.run = run_quarantine_accept,
+};
+
+const struct command cmd_quarantine_drop = {
+	.words = "quarantine drop",
+	.usage = CHANGE_USAGE,
+	.summary = "let go of quarantined records for good",
+	.examples = "  postern quarantine drop q3\n  postern quarantine drop --until 7d --yes\n",
+	.options = change_options,
+	.args_max = -1,
+	.run = run_quarantine_drop,
+};

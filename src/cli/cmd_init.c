@@ -1,0 +1,405 @@
+/* cmd_init.c - init: a config that works as it is, with fresh keys, and what to tell the senders.
+ *
+ *   names and presets -> texts of all files, in memory -> nothing may exist -> keys, schema, config
+ *
+ * The config is written last: where there is one, init was whole. */
+#include "commands.h"
+
+#include "postern/file.h"
+#include "postern/json.h"
+#include "postern/text.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SOURCES_MAX 64
+#define KEY_BYTES 32
+#define TEXT_MAX MIB(1)
+#define URL_BASE "http://127.0.0.1:8080/hooks/"
+
+struct source {
+	struct slice name;
+	const char *preset;
+	char secret[128]; /* wiped when it was written and shown */
+};
+
+struct init {
+	const char *dir;
+	struct source sources[SOURCES_MAX];
+	size_t count;
+	char *written[SOURCES_MAX + 3]; /* taken away again when a later file fails */
+	size_t written_count;
+};
+
+/* ---- what was asked for ------------------------------------------------------------------------
+ */
+
+static int no_preset(const struct cli *cli, const char *given)
+{
+	char list[512];
+	size_t at = 0;
+
+	for (size_t i = 0; i < preset_count() && at < sizeof(list); i++)
+		at += (size_t)snprintf(
+			list + at, sizeof(list) - at, "%s%s", i ? ", " : "", preset_name(i));
+	return cli_usage(cli, "there is no preset \"%s\"; there are %s", given, list);
+}
+
+/* "NAME=PRESET", or a preset that gives the source its name. */
+static int add_source(const struct cli *cli, struct init *init, const char *arg)
+{
+	const char *equals = strchr(arg, '=');
+	const char *preset = equals ? equals + 1 : arg;
+	struct source *source = &init->sources[init->count];
+
+	if (init->count == SOURCES_MAX)
+		return cli_usage(cli, "at most %d sources", SOURCES_MAX);
+	source->name = equals ? (struct slice){ (const uint8_t *)arg, (size_t)(equals - arg) }
+			      : slice_str(arg);
+	for (size_t i = 0; i < preset_count(); i++) {
+		if (strcmp(preset_name(i), preset) == 0)
+			source->preset = preset_name(i);
+	}
+	if (!source->preset)
+		return no_preset(cli, preset);
+	if (!config_name_is_sane(source->name))
+		return cli_usage(cli,
+			"\"%.*s\" is no name of a source: 1 to 64 of A-Z a-z 0-9 . _ -",
+			SLICE_FMT(source->name));
+	for (size_t i = 0; i < init->count; i++) {
+		if (slice_eq(init->sources[i].name, source->name))
+			return cli_usage(
+				cli, "two sources named \"%.*s\"", SLICE_FMT(source->name));
+	}
+	init->count++;
+	return 0;
+}
+
+static int read_args(const struct cli *cli, struct init *init)
+{
+	const char *dir = cli_get(cli, "--dir");
+	int status = 0;
+
+	init->dir = dir ? dir : ".";
+	if (cli->arg_count == 0)
+		return add_source(cli, init, "demo=standard-webhooks");
+	for (int i = 0; status == 0 && i < cli->arg_count; i++)
+		status = add_source(cli, init, cli->args[i]);
+	return status;
+}
+
+/* ---- keys --------------------------------------------------------------------------------------
+ */
+
+/* A fresh key as the preset's `key` encoding wants it: text and hex are hex digits, base64 is
+ * base64, each behind the prefix that people know it by. */
+static enum err_code make_secret(struct source *source, struct err *err)
+{
+	struct buf form = BUF_INIT(64), text = BUF_INIT(sizeof(source->secret) - 1);
+	struct json_value key = { .type = JSON_ABSENT };
+	uint8_t bytes[KEY_BYTES];
+	char hex[2 * KEY_BYTES + 1];
+	const char *prefix;
+	enum err_code rc = json_get(preset_text(source->preset), "/verify/key", &key, err);
+
+	random_bytes(bytes, sizeof(bytes));
+	if (rc == ERR_OK && key.type != JSON_ABSENT)
+		rc = json_text(key, &form, err);
+	prefix = strchr(buf_str(&form), ':');
+	if (rc == ERR_OK)
+		rc = buf_put_str(&text, prefix ? prefix + 1 : "", err);
+	if (rc == ERR_OK && slice_starts(buf_slice(&form), SLICE_LIT("base64"))) {
+		rc = text_base64((struct slice){ bytes, sizeof(bytes) }, &text, err);
+	} else if (rc == ERR_OK) {
+		text_hex(bytes, sizeof(bytes), hex);
+		rc = buf_put_str(&text, hex, err);
+		explicit_bzero(hex, sizeof(hex));
+	}
+	if (rc == ERR_OK)
+		memcpy(source->secret, buf_str(&text), text.len + 1);
+	explicit_bzero(bytes, sizeof(bytes));
+	buf_wipe(&text);
+	buf_done(&text);
+	buf_done(&form);
+	return rc;
+}
+
+static void make_token(char out[2 * KEY_BYTES + 1])
+{
+	uint8_t bytes[KEY_BYTES];
+
+	random_bytes(bytes, sizeof(bytes));
+	text_hex(bytes, sizeof(bytes), out);
+	explicit_bzero(bytes, sizeof(bytes));
+}
+
+/* ---- the config --------------------------------------------------------------------------------
+ */
+
+/* A source of this name is there to try things with, so it maps what its preset leaves open. */
+static const char demo_mapping[] =
+	"\n      \"entity\": \"json:/entity\", \"version\": \"json:/version\",";
+
+static enum err_code put_source(
+	struct buf *out, const struct source *source, bool last, struct err *err)
+{
+	bool demo = slice_eq_str(source->name, "demo");
+
+	return buf_putf(out, err,
+		"    \"%.*s\": {\n"
+		"      \"preset\": \"%s\",%s\n"
+		"      \"keys\": [{\"file\": \"keys/%.*s.key\", \"role\": \"current\"}]\n"
+		"    }%s\n",
+		SLICE_FMT(source->name), source->preset, demo ? demo_mapping : "",
+		SLICE_FMT(source->name), last ? "" : ",");
+}
+
+static enum err_code put_config(struct buf *out, const struct init *init, struct err *err)
+{
+	enum err_code rc = buf_put_str(out,
+		"{\n"
+		"  \"$schema\": \"postern.schema.json\",\n"
+		"  \"//\": \"Members like this one are comments. postern lint checks this "
+		"file;\",\n"
+		"  \"// options\": \"postern config explain /ingress/max_body_bytes says what an "
+		"option "
+		"is.\",\n"
+		"  \"data_dir\": \"data\",\n"
+		"  \"ingress\": {\"listen\": \"127.0.0.1:8080\"},\n"
+		"  \"admin\": {\"listen\": \"127.0.0.1:8081\", \"token_file\": "
+		"\"keys/admin.token\"},\n"
+		"  \"sources\": {\n",
+		err);
+
+	for (size_t i = 0; rc == ERR_OK && i < init->count; i++)
+		rc = put_source(out, &init->sources[i], i + 1 == init->count, err);
+	if (rc == ERR_OK)
+		rc = buf_put_str(out,
+			"  },\n"
+			"  \"routes\": [\n"
+			"    {\n"
+			"      \"//\": \"The first route that fits takes an event. To hand events "
+			"on:\",\n"
+			"      \"// handler\": {\"type\": \"http\", \"url\": "
+			"\"http://127.0.0.1:9000/events\"},\n"
+			"      \"name\": \"rest\", \"match\": {}, \"handler\": {\"type\": "
+			"\"none\"}\n"
+			"    }\n"
+			"  ]\n"
+			"}\n",
+			err);
+	return rc;
+}
+
+/* ---- files -------------------------------------------------------------------------------------
+ */
+
+static enum err_code path_of(
+	const struct init *init, struct slice name, const char *ending, char **out, struct err *err)
+{
+	int len = asprintf(out, "%s/%.*s%s", init->dir, SLICE_FMT(name), ending);
+
+	return len < 0 ? err_set(err, ERR_NOMEM, "init: no memory") : ERR_OK;
+}
+
+static enum err_code write_one(
+	struct init *init, const char *name, struct slice text, unsigned mode, struct err *err)
+{
+	char *path = NULL;
+	enum err_code rc = path_of(init, slice_str(name), "", &path, err);
+
+	assert(init->written_count < ARRAY_LEN(init->written));
+	if (rc == ERR_OK)
+		rc = file_write_new(path, text, mode, err);
+	if (rc == ERR_OK)
+		init->written[init->written_count++] = path;
+	else
+		free(path);
+	return rc;
+}
+
+/* A secret and one newline, in a file of its own. */
+static enum err_code write_secret(
+	struct init *init, const char *name, const char *secret, struct err *err)
+{
+	struct buf text = BUF_INIT(256);
+	enum err_code rc = buf_reserve(&text, 256, err); /* growing would leave copies */
+
+	if (rc == ERR_OK)
+		rc = buf_putf(&text, err, "%s\n", secret);
+	if (rc == ERR_OK)
+		rc = write_one(init, name, buf_slice(&text), 0600, err);
+	buf_wipe(&text);
+	buf_done(&text);
+	return rc;
+}
+
+static enum err_code write_keys(struct init *init, struct err *err)
+{
+	char token[2 * KEY_BYTES + 1], name[100];
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; rc == ERR_OK && i < init->count; i++) {
+		(void)snprintf(
+			name, sizeof(name), "keys/%.*s.key", SLICE_FMT(init->sources[i].name));
+		rc = make_secret(&init->sources[i], err);
+		if (rc == ERR_OK)
+			rc = write_secret(init, name, init->sources[i].secret, err);
+	}
+	make_token(token);
+	if (rc == ERR_OK)
+		rc = write_secret(init, "keys/admin.token", token, err);
+	explicit_bzero(token, sizeof(token));
+	return rc;
+}
+
+static enum err_code write_texts(struct init *init, struct err *err)
+{
+	struct buf text = BUF_INIT(TEXT_MAX);
+	enum err_code rc = config_schema(&text, err);
+
+	if (rc == ERR_OK)
+		rc = write_one(init, "postern.schema.json", buf_slice(&text), 0644, err);
+	buf_reset(&text);
+	if (rc == ERR_OK)
+		rc = put_config(&text, init, err);
+	if (rc == ERR_OK)
+		rc = write_one(init, "postern.json", buf_slice(&text), 0644, err);
+	buf_done(&text);
+	return rc;
+}
+
+static enum err_code must_be_free(
+	const struct init *init, struct slice name, const char *ending, struct err *err)
+{
+	char *path = NULL;
+	enum err_code rc = path_of(init, name, ending, &path, err);
+
+	if (rc == ERR_OK && access(path, F_OK) == 0)
+		rc = err_set(err, ERR_LOCKED, "%s is there already; nothing was written", path);
+	free(path);
+	return rc;
+}
+
+static enum err_code check_free(const struct init *init, struct err *err)
+{
+	static const char *const names[] = { "postern.json", "postern.schema.json",
+		"keys/admin.token" };
+	enum err_code rc = ERR_OK;
+	char name[100];
+
+	for (size_t i = 0; rc == ERR_OK && i < ARRAY_LEN(names); i++)
+		rc = must_be_free(init, slice_str(names[i]), "", err);
+	for (size_t i = 0; rc == ERR_OK && i < init->count; i++) {
+		(void)snprintf(name, sizeof(name), "keys/%.*s", SLICE_FMT(init->sources[i].name));
+		rc = must_be_free(init, slice_str(name), ".key", err);
+	}
+	return rc;
+}
+
+static enum err_code write_all(struct init *init, struct err *err)
+{
+	char *keys = NULL;
+	enum err_code rc = check_free(init, err);
+
+	if (rc == ERR_OK)
+		rc = path_of(init, SLICE_LIT("keys"), "", &keys, err);
+	if (rc == ERR_OK)
+		rc = file_make_dirs(keys, err);
+	if (rc == ERR_OK)
+		rc = write_keys(init, err);
+	if (rc == ERR_OK)
+		rc = write_texts(init, err);
+	free(keys);
+	for (size_t i = 0; rc != ERR_OK && i < init->written_count; i++)
+		(void)unlink(init->written[i]);
+	return rc;
+}
+
+/* ---- what to tell ------------------------------------------------------------------------------
+ */
+
+static void print_json(const struct source *source)
+{
+	struct buf line = BUF_INIT(KIB(4));
+	char text[200];
+
+	err_ignored(buf_put_u8(&line, '{', NULL));
+	err_ignored(json_put_str(&line, "source", source->name, NULL));
+	err_ignored(json_put_str(&line, "preset", slice_str(source->preset), NULL));
+	(void)snprintf(text, sizeof(text), URL_BASE "%.*s", SLICE_FMT(source->name));
+	err_ignored(json_put_str(&line, "url", slice_str(text), NULL));
+	(void)snprintf(text, sizeof(text), "keys/%.*s.key", SLICE_FMT(source->name));
+	err_ignored(json_put_str(&line, "key_file", slice_str(text), NULL));
+	err_ignored(json_put_str(&line, "secret", slice_str(source->secret), NULL));
+	err_ignored(buf_put_str(&line, "}\n", NULL));
+	cli_out(buf_slice(&line));
+	buf_wipe(&line);
+	buf_done(&line);
+}
+
+static void print_source(const struct cli *cli, const struct source *source)
+{
+	if (cli->json) {
+		print_json(source);
+		return;
+	}
+	cli_outf("%.*s (%s)\n", SLICE_FMT(source->name), source->preset);
+	cli_outf("  url     " URL_BASE "%.*s\n", SLICE_FMT(source->name));
+	cli_outf("  secret  %s\n", source->secret);
+}
+
+static void tell(const struct cli *cli, const struct init *init)
+{
+	for (size_t i = 0; i < init->count; i++)
+		print_source(cli, &init->sources[i]);
+	fprintf(stderr,
+		"Wrote %s/postern.json, its schema and keys/.\n"
+		"Give each sender its URL, as it is reached from outside, and its secret. A sender "
+		"that\nmakes the secret itself: put that one into keys/NAME.key instead.\n"
+		"Next: postern -c %s/postern.json run\n",
+		init->dir, init->dir);
+}
+
+static int run_init(struct cli *cli)
+{
+	struct init *init = calloc(1, sizeof(*init));
+	struct err err = ERR_INIT;
+	int status;
+
+	if (!init) {
+		(void)err_set(&err, ERR_NOMEM, "init: no memory");
+		return cli_fail(&err);
+	}
+	status = read_args(cli, init);
+	if (status == 0 && write_all(init, &err) != ERR_OK)
+		status = cli_fail(&err);
+	else if (status == 0)
+		tell(cli, init);
+	for (size_t i = 0; i < init->written_count; i++)
+		free(init->written[i]);
+	explicit_bzero(init, sizeof(*init));
+	free(init);
+	return status;
+}
+
+static const struct cli_option options[] = {
+	{ "--dir", "DIR", "where to write (default: here)" },
+	{ 0 },
+};
+
+const struct command cmd_init = {
+	.words = "init",
+	.usage = "[[NAME=]PRESET...] [--dir DIR] [--json]",
+	.summary =
+		"write a config that works as it is, with fresh keys; without a preset: a source "
+		"named demo",
+	.examples = "  postern init\n"
+		    "  postern init github\n"
+		    "  postern init demo=standard-webhooks shop=shopify --dir /etc/postern\n",
+	.options = options,
+	.args_max = -1,
+	.run = run_init,
+};

@@ -1,0 +1,158 @@
+/* cmd_status.c - status (one screen of what the daemon is doing) and reload. */
+#include "commands.h"
+
+#include "postern/json.h"
+
+#include <stdio.h>
+
+#define STATUS_MAX MIB(4)
+
+static void print_member(struct slice text, const char *pointer, const char *label)
+{
+	struct json_value value;
+	struct buf out = BUF_INIT(KIB(64));
+
+	if (json_get(text, pointer, &value, NULL) == ERR_OK && value.type != JSON_ABSENT &&
+		value.type != JSON_NULL && json_text(value, &out, NULL) == ERR_OK)
+		cli_outf("%-10s %s\n", label, buf_str(&out));
+	buf_done(&out);
+}
+
+/* {"a":1,"b":{..}} as "a 1, b {..}" behind a name: a line for each source or route. */
+static void print_row(struct slice name, struct json_value row)
+{
+	struct json_value member, value;
+	size_t at = 0;
+
+	cli_outf("  %-16.*s", SLICE_FMT(name));
+	while (json_next_member(row, &at, &member, &value)) {
+		struct buf out = BUF_INIT(KIB(64));
+
+		if (json_text(value, &out, NULL) == ERR_OK && value.raw.len &&
+			!slice_eq_str(value.raw, "{}"))
+			cli_outf(" %.*s %s", SLICE_FMT(member.raw), buf_str(&out));
+		buf_done(&out);
+	}
+	cli_outf("\n");
+}
+
+static void print_table(struct slice text, const char *pointer, const char *title)
+{
+	struct json_value table, name, row;
+	size_t at = 0;
+
+	if (json_get(text, pointer, &table, NULL) != ERR_OK || table.type != JSON_OBJECT)
+		return;
+	cli_outf("%s\n", title);
+	while (json_next_member(table, &at, &name, &row))
+		if (row.type == JSON_OBJECT)
+			print_row(name.raw, row);
+}
+
+static void print_status(struct slice text)
+{
+	struct json_value one;
+
+	print_member(text, "/version", "version");
+	print_member(text, "/half", "half");
+	print_member(text, "/ready", "ready");
+	print_member(text, "/reason", "reason");
+	if (json_get(text, "/queue", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
+		print_row(SLICE_LIT("queue"), one);
+	if (json_get(text, "/ledger", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
+		print_row(SLICE_LIT("ledger"), one);
+	if (json_get(text, "/disk", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
+		print_row(SLICE_LIT("disk"), one);
+	print_table(text, "/sources", "sources");
+	print_table(text, "/routes", "routes");
+}
+
+/* Each half that runs as a process of its own answers for itself. */
+static enum err_code show_half(const struct cli *cli, const struct config *config,
+	enum cli_half half, bool *both, struct err *err)
+{
+	struct buf answer = BUF_INIT(STATUS_MAX);
+	struct json_value half_name = { 0 };
+	unsigned status = 0;
+	enum err_code rc =
+		cli_admin(config, half, "GET", "/v1/status", SLICE_EMPTY, &answer, &status, err);
+
+	if (rc == ERR_OK && status != 200)
+		rc = cli_problem(buf_slice(&answer), status, err);
+	if (rc == ERR_OK && json_get(buf_slice(&answer), "/half", &half_name, NULL) == ERR_OK)
+		*both = !slice_eq_str(half_name.raw, half == HALF_WORKER ? "worker" : "ingress");
+	if (rc == ERR_OK && cli->json)
+		cli_out(buf_slice(&answer));
+	else if (rc == ERR_OK)
+		print_status(buf_slice(&answer));
+	buf_done(&answer);
+	return rc;
+}
+
+static int run_status(struct cli *cli)
+{
+	struct config *config = NULL;
+	struct err err = ERR_INIT, second = ERR_INIT;
+	bool whole = false;
+	int status = cli_config(cli, false, &config);
+	enum err_code rc;
+
+	if (status != 0)
+		return status;
+	/* Asked first for the worker: `run` answers for both, two processes answer one after the
+	 * other. */
+	rc = show_half(cli, config, HALF_WORKER, &whole, &err);
+	if (rc == ERR_OK && !whole)
+		err_ignored(show_half(cli, config, HALF_INGRESS, &whole, &second));
+	config_unref(&config);
+	return rc == ERR_OK ? 0 : cli_fail(&err);
+}
+
+static enum err_code reload_half(const struct config *config, enum cli_half half, struct err *err)
+{
+	struct buf answer = BUF_INIT(STATUS_MAX);
+	unsigned status = 0;
+	enum err_code rc =
+		cli_admin(config, half, "POST", "/v1/reload", SLICE_EMPTY, &answer, &status, err);
+
+	if (rc == ERR_OK && status != 200)
+		rc = cli_problem(buf_slice(&answer), status, err);
+	buf_done(&answer);
+	return rc;
+}
+
+/* The file is checked here first: its mistakes belong on this terminal, not only into the daemon's
+ * log. */
+static int run_reload(struct cli *cli)
+{
+	struct config *config = NULL;
+	struct err err = ERR_INIT;
+	int status = cli_config(cli, true, &config);
+	enum err_code rc;
+
+	if (status != 0)
+		return status;
+	rc = reload_half(config, HALF_WORKER, &err);
+	if (rc == ERR_OK)
+		rc = reload_half(config, HALF_INGRESS, &err);
+	config_unref(&config);
+	if (rc == ERR_OK)
+		fputs("reloaded\n", stderr);
+	return rc == ERR_OK ? 0 : cli_fail(&err);
+}
+
+const struct command cmd_status = {
+	.words = "status",
+	.usage = "[--json]",
+	.summary = "what the daemon is doing, on one screen",
+	.examples = "  postern status\n  postern status --json\n",
+	.run = run_status,
+};
+
+const struct command cmd_reload = {
+	.words = "reload",
+	.usage = "",
+	.summary = "make the daemon take the config as it is now; a bad one changes nothing",
+	.examples = "  postern reload\n",
+	.run = run_reload,
+};

@@ -1,0 +1,187 @@
+/* cmd_verify.c - what would the daemon say to this one request? Offline, with the source's own
+ * keys.
+ *
+ * Deliberately not here: deduplication and versions, which need the worker's memory. */
+#include "commands.h"
+#include "lines.h"
+#include "source.h"
+
+#include "postern/text.h"
+
+#include <stdio.h>
+
+#define HEADERS_MAX 64
+#define BODY_MAX MIB(64)
+
+struct verifier {
+	struct source source;
+	struct header headers[HEADERS_MAX];
+	struct scheme_request rq;
+	struct buf body;
+	struct scheme_verdict verdict;
+	struct scheme_mapped mapped;
+	struct scheme_answer answer;
+	bool is_handshake;
+	int64_t now_ms;
+};
+
+/* One blank after the colon is how headers are written; what else is there is part of the value. */
+static bool read_header(const char *text, struct header *out)
+{
+	struct slice line = slice_str(text);
+	size_t colon = slice_find(line, ':');
+
+	if (colon == 0 || colon == line.len)
+		return false;
+	out->name = slice_sub(line, 0, colon);
+	out->value = slice_sub(line, colon + 1, line.len);
+	if (out->value.len > 0 && out->value.data[0] == ' ')
+		out->value = slice_sub(out->value, 1, out->value.len);
+	return true;
+}
+
+/* 0, or the exit status of a usage error. */
+static int read_request(const struct cli *cli, struct verifier *v)
+{
+	const char *method = cli_get(cli, "--method"), *url = cli_get(cli, "--url");
+	const char *body = cli_get(cli, "--body"), *header;
+	struct err err = ERR_INIT;
+
+	if (!source_now(cli, &v->now_ms))
+		return cli_usage(cli, "--now takes seconds since 1970");
+	v->rq.method = slice_str(method ? method : "POST");
+	if (url)
+		source_split_url(slice_str(url), &v->rq);
+	for (int i = 0; (header = cli_get_nth(cli, "--header", i)) != NULL; i++) {
+		if (i == HEADERS_MAX)
+			return cli_usage(cli, "more than %d headers", HEADERS_MAX);
+		if (!read_header(header, &v->headers[v->rq.header_count++]))
+			return cli_usage(cli, "--header takes \"Name: value\"");
+	}
+	v->rq.headers = v->headers;
+	if (!body && slice_eq_str(v->rq.method, "POST"))
+		return cli_usage(cli, "--body is missing");
+	if (body && source_body(body, &v->body, &err) != ERR_OK)
+		return cli_fail(&err);
+	v->rq.body = buf_slice(&v->body);
+	return 0;
+}
+
+static bool handshakes(struct verifier *v, const struct scheme_verdict *verdict)
+{
+	v->is_handshake = scheme_handshake(v->source.scheme, &v->rq, verdict, &v->answer);
+	return v->is_handshake;
+}
+
+/* The order of the ingress. */
+static enum err_code judge(struct verifier *v)
+{
+	const struct scheme *scheme = v->source.scheme;
+
+	if (!scheme_takes_method(scheme, v->rq.method))
+		return ERR_METHOD_NOT_ALLOWED;
+	if (v->rq.body.len > (size_t)v->source.config->ingress.max_body_bytes)
+		return ERR_TOO_LARGE;
+	if (handshakes(v, NULL))
+		return ERR_OK;
+	if (!slice_eq_str(v->rq.method, "POST"))
+		return ERR_METHOD_NOT_ALLOWED;
+	scheme_verify(scheme, &v->rq, v->now_ms, &v->verdict);
+	if (v->verdict.code != ERR_OK || handshakes(v, &v->verdict))
+		return v->verdict.code;
+	scheme_map(scheme, &v->rq, &v->verdict, &v->mapped);
+	return v->mapped.code;
+}
+
+static void print_key(struct line *line, const struct verifier *v)
+{
+	char text[64];
+	int key = v->verdict.key;
+
+	if (key < 0) {
+		line_null(line, "key");
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s:%s", scheme_key_role(v->source.scheme, (size_t)key),
+		scheme_key_fingerprint(v->source.scheme, (size_t)key));
+	line_str(line, "key", text);
+}
+
+static const char *detail_of(const struct verifier *v)
+{
+	return v->verdict.detail[0] ? v->verdict.detail : v->mapped.detail;
+}
+
+static void print(const struct verifier *v, enum err_code code)
+{
+	struct buf out = BUF_INIT(KIB(64));
+	struct err err = ERR_INIT;
+	struct line line = { .out = &out, .err = &err };
+	char version[VERSION_TEXT_MAX];
+
+	version_text(v->mapped.version, version);
+	line_begin(&line);
+	line_str(&line, "code", err_name(code));
+	line_text(&line, "event_id", v->mapped.id);
+	print_key(&line, v);
+	line_text(&line, "type", v->mapped.type);
+	line_text(&line, "entity", v->mapped.entity);
+	line_text(&line, "version", slice_str(version));
+	if (v->is_handshake)
+		line_text(&line, "handshake", buf_slice(&v->answer.body));
+	if (code != ERR_OK)
+		line_text(&line, "detail", slice_str(detail_of(v)));
+	line_end(&line);
+	cli_outf("%s\n", buf_str(&out));
+	buf_done(&out);
+}
+
+static int run_verify(struct cli *cli)
+{
+	struct verifier v = {
+		.body = BUF_INIT(BODY_MAX),
+		.verdict = SCHEME_VERDICT_INIT,
+		.mapped = SCHEME_MAPPED_INIT,
+		.answer = SCHEME_ANSWER_INIT,
+	};
+	int status = source_open(cli, &v.source);
+
+	if (status == 0)
+		status = read_request(cli, &v);
+	if (status == 0) {
+		enum err_code code = judge(&v);
+
+		print(&v, code);
+		status = code == ERR_OK ? 0 : 1;
+	}
+	scheme_verdict_done(&v.verdict);
+	scheme_mapped_done(&v.mapped);
+	scheme_answer_done(&v.answer);
+	buf_done(&v.body);
+	source_close(&v.source);
+	return status;
+}
+
+static const struct cli_option options[] = {
+	{ "--body", "@FILE", "the body, byte for byte; @- reads stdin" },
+	{ "--header", "'Name: value'", "a request header; again for more" },
+	{ "--method", "M", "POST" },
+	{ "--url", "URL", "the full public URL with its query, for schemes that sign it" },
+	{ "--now", "UNIX_S", "judge freshness as at this time" },
+	{ 0 },
+};
+
+const struct command cmd_verify = {
+	.words = "verify",
+	.usage = "SOURCE --body @FILE [--header 'Name: value']... [--method M] [--url URL] "
+		 "[--now UNIX_S]",
+	.summary = "check one request offline: code, event id, key",
+	.examples = "  postern verify github --body @body.json --header "
+		    "'X-Hub-Signature-256: sha256=...' --header 'X-GitHub-Delivery: 1'\n"
+		    "  postern verify demo --body @body.json --header \"$SIGNATURE\" --now "
+		    "1614265330\n",
+	.options = options,
+	.args_min = 1,
+	.args_max = 1,
+	.run = run_verify,
+};

@@ -1,0 +1,359 @@
+/* daemon.c - run, ingress, worker: open everything in order, wait for signals, close in the other
+ * order.
+ *
+ *   config -> ingress, worker (compiled, nothing runs) -> queue -> store -> worker runs -> ingress
+ * listens
+ *          -> admin listens -> signals ... -> ingress answers what is in flight -> worker releases
+ * -> close
+ *
+ * The only place that names concrete backends. */
+#include "daemon.h"
+
+#include "commands.h"
+
+#include "postern/crypto.h"
+#include "postern/fetch.h"
+#include "postern/file.h"
+#include "postern/log.h"
+#include "postern/metrics.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LANE_DIR "main"
+#define STATE_DIR "main/state"
+#define WATCH_MS 200 /* how often the main thread looks whether the worker still lives */
+#define HOUR_MS INT64_C(3600000)
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+static void note_versions(void)
+{
+	static const char *pairs[11]; /* the registry keeps them; written once, before any thread */
+	const char *const values[] = { "version", POSTERN_VERSION, "libmicrohttpd", serve_version(),
+		"openssl", crypto_version(), "libcurl", fetch_version(), "lmdb",
+		store_version_text() };
+
+	memcpy(pairs, values, sizeof(values));
+	metric_build_info(pairs);
+}
+
+static void log_report(const struct config_report *report)
+{
+	for (size_t i = 0; i < report->count; i++) {
+		const struct config_problem *p = &report->problems[i];
+
+		LOG_AT(p->level == PROBLEM_WARNING ? LOG_WARN : LOG_ERROR, "config_problem",
+			log_str("pointer", p->pointer), log_int("line", p->line),
+			log_str("text", p->text));
+	}
+}
+
+/* Sources, keys, routes and handlers of a config, compiled; nothing runs. */
+static enum err_code compile(struct daemon *daemon, struct err *err)
+{
+	struct config_report report = { 0 };
+	enum err_code rc = ERR_OK;
+
+	if (daemon->has_worker) /* first: it starts the keeper of handlers while there is one thread
+				 */
+		rc = worker_open(daemon->config, clock_system(), &daemon->worker, &report, err);
+	if (rc == ERR_OK && daemon->has_ingress)
+		rc = ingress_open(daemon->config, clock_system(), &daemon->ingress, &report, err);
+	cli_report(daemon->config->path, &report, true);
+	config_report_done(&report);
+	return rc;
+}
+
+static enum err_code open_queue(struct daemon *daemon, struct err *err)
+{
+	const struct config *config = daemon->config;
+	char *dir = file_join(config->data_dir, LANE_DIR);
+	struct queue_opts opts = {
+		.dir = dir,
+		.writes_events = daemon->has_ingress,
+		.works = daemon->has_worker,
+		.segment_bytes = config->queue.segment_bytes,
+		.reserve_bytes = config->queue.reserve_bytes,
+		.limits = {
+			[STREAM_EVENTS] = { config->queue.max_bytes, config->queue.retention_hours * HOUR_MS },
+			[STREAM_DLQ] = { config->dlq.max_bytes, config->dlq.retention_hours * HOUR_MS },
+			[STREAM_QUARANTINE] = { config->quarantine.max_bytes,
+				config->quarantine.retention_hours * HOUR_MS },
+		},
+		.events_done = ingress_events_done,
+		.events_ctx = daemon->ingress,
+		.outputs_done = worker_outputs_done,
+		.outputs_ctx = daemon->worker,
+		.clock = clock_system(),
+	};
+	enum err_code rc = dir ? file_make_dirs(dir, err) : err_set(err, ERR_NOMEM, "no memory");
+
+	if (rc == ERR_OK)
+		rc = queue_embedded_open(&opts, &daemon->queue, err);
+	free(dir);
+	return rc;
+}
+
+/* Embedded, the store is the truth: beside a log that has records there must be one. So whichever
+ * half comes first makes it, while the log is still empty. */
+static enum err_code open_store(struct daemon *daemon, struct err *err)
+{
+	const struct config *config = daemon->config;
+	char *dir = file_join(config->data_dir, STATE_DIR);
+	struct stream_stat stat;
+	struct store_opts opts = {
+		.dir = dir,
+		.dedupe_ms = config->worker.dedupe_hours * HOUR_MS,
+		.ledger_max_bytes = config->worker.ledger_max_bytes,
+		.clock = clock_system(),
+	};
+	enum err_code rc = ERR_OK;
+
+	if (!dir)
+		return err_set(err, ERR_NOMEM, "no memory");
+	queue_stat(daemon->queue, STREAM_EVENTS, &stat);
+	opts.must_exist = stat.end > 0;
+	if (daemon->has_worker || !file_exists(dir))
+		rc = store_lmdb_open(&opts, &daemon->store, err);
+	if (rc == ERR_OK && !daemon->has_worker) { /* an ingress only reads it, for questions */
+		store_close(&daemon->store);
+		opts.read_only = opts.must_exist = true;
+		rc = store_lmdb_open(&opts, &daemon->store, err);
+	}
+	free(dir);
+	return rc;
+}
+
+static enum err_code start(struct daemon *daemon, struct err *err)
+{
+	enum err_code rc = compile(daemon, err);
+
+	if (rc == ERR_OK)
+		rc = open_queue(daemon, err);
+	if (rc == ERR_OK)
+		rc = open_store(daemon, err);
+	if (rc == ERR_OK)
+		rc = store_view_open(daemon->store, &daemon->view, err);
+	if (rc == ERR_OK && daemon->has_worker)
+		rc = worker_start(daemon->worker, daemon->queue, daemon->store, err);
+	if (rc == ERR_OK && daemon->has_ingress)
+		rc = ingress_start(daemon->ingress, daemon->queue, -1, err);
+	if (rc == ERR_OK)
+		rc = daemon_admin_open(daemon, err);
+	return rc;
+}
+
+/* ---- reload ------------------------------------------------------------------------------------
+ */
+
+struct config *daemon_config(struct daemon *daemon)
+{
+	struct config *config;
+
+	lock_take(&daemon->lock);
+	config = config_ref(daemon->config);
+	lock_give(&daemon->lock);
+	return config;
+}
+
+static void log_difference(const struct config *old_config, const struct config *new_config)
+{
+	struct buf changed = BUF_INIT(KIB(64)), restart = BUF_INIT(KIB(64));
+
+	if (config_diff(old_config, new_config, &changed, &restart, NULL) == ERR_OK)
+		log_info("config_reloaded", log_text("changed", buf_slice(&changed)),
+			log_text("needs_restart", buf_slice(&restart)));
+	buf_done(&changed);
+	buf_done(&restart);
+}
+
+/* The worker takes the new config first; when the ingress then refuses it, the worker goes back. */
+static enum err_code swap(struct daemon *daemon, struct config *old_config,
+	struct config *new_config, struct config_report *report, struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
+	if (daemon->has_worker)
+		rc = worker_reload(daemon->worker, new_config, report, err);
+	if (rc == ERR_OK && daemon->has_ingress) {
+		rc = ingress_reload(daemon->ingress, new_config, report, err);
+		if (rc != ERR_OK && daemon->has_worker)
+			err_ignored(worker_reload(daemon->worker, old_config, report, NULL));
+	}
+	return rc;
+}
+
+enum err_code daemon_reload(struct daemon *daemon, struct err *err)
+{
+	struct config *old_config, *new_config = NULL, *replaced = NULL;
+	struct config_report report = { 0 };
+	enum err_code rc;
+
+	lock_take(&daemon->reloading);
+	old_config = daemon_config(daemon);
+	rc = config_load(daemon->config_path, environ, &new_config, &report, err);
+	if (rc == ERR_OK)
+		rc = swap(daemon, old_config, new_config, &report, err);
+	log_report(&report);
+	if (rc == ERR_OK) {
+		log_difference(old_config, new_config);
+		lock_take(&daemon->lock);
+		replaced = daemon->config;
+		daemon->config = config_ref(new_config);
+		lock_give(&daemon->lock);
+	} else {
+		log_error("config_reload_failed", log_code(rc), log_str("text", err->text));
+	}
+	metric_set(metric_series(METRIC_CONFIG_RELOAD_OK, NULL, NULL), rc == ERR_OK);
+	config_unref(&replaced);
+	config_unref(&new_config);
+	config_unref(&old_config);
+	config_report_done(&report);
+	lock_give(&daemon->reloading);
+	return rc;
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+/* Until a signal says stop (ERR_OK) or the worker stopped by itself. */
+static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struct err *err)
+{
+	const struct timespec pause = { .tv_nsec = WATCH_MS * 1000000L };
+
+	for (;;) {
+		int signal_number = sigtimedwait(signals, NULL, &pause);
+		struct err reload = ERR_INIT;
+
+		if (signal_number == SIGHUP)
+			err_ignored(daemon_reload(daemon, &reload));
+		else if (signal_number == SIGTERM || signal_number == SIGINT)
+			return ERR_OK;
+		if (daemon->has_worker && worker_failed(daemon->worker, err) != ERR_OK)
+			return err->code;
+	}
+}
+
+static void stop(struct daemon *daemon)
+{
+	int64_t deadline =
+		clock_system()->mono_ms(clock_system()) + daemon->config->shutdown_timeout_s * 1000;
+
+	log_info("stopping");
+	if (daemon->ingress)
+		ingress_stop(daemon->ingress, deadline);
+	if (daemon->worker)
+		worker_stop(daemon->worker, deadline);
+}
+
+static void close_all(struct daemon *daemon)
+{
+	admin_close(&daemon->admin);
+	queue_close(&daemon->queue);
+	worker_close(&daemon->worker);
+	ingress_close(&daemon->ingress);
+	store_view_close(&daemon->view);
+	store_close(&daemon->store);
+	config_unref(&daemon->config);
+	lock_done(&daemon->lock);
+	lock_done(&daemon->reloading);
+}
+
+static void log_started(const struct daemon *daemon)
+{
+	log_info("started", log_str("version", POSTERN_VERSION), log_int("pid", getpid()),
+		log_str("listen", daemon->ingress ? ingress_address(daemon->ingress) : NULL),
+		log_str("admin", admin_address(daemon->admin)),
+		log_str("data_dir", daemon->config->data_dir));
+}
+
+static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = start(daemon, &err);
+	bool started = rc == ERR_OK;
+
+	if (started) {
+		log_started(daemon);
+		rc = watch(daemon, signals, &err);
+	}
+	if (rc != ERR_OK)
+		log_error(started ? "stopped_by_failure" : "start_failed", log_code(rc),
+			log_str("text", err.text));
+	if (started)
+		stop(daemon);
+	close_all(daemon);
+	if (rc == ERR_OK)
+		log_info("stopped");
+	return err_exit(rc);
+}
+
+static int run_daemon(struct cli *cli, bool has_ingress, bool has_worker)
+{
+	struct daemon daemon = {
+		.has_ingress = has_ingress,
+		.has_worker = has_worker,
+		.config_path = cli->config_path,
+	};
+	sigset_t signals;
+	int status = cli_config(cli, true, &daemon.config);
+
+	if (status != 0)
+		return status;
+	/* Every thread inherits this mask; only the main thread takes them, by sigtimedwait(). */
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	lock_init(&daemon.lock);
+	lock_init(&daemon.reloading);
+	note_versions();
+	return serve_until_told(&daemon, &signals);
+}
+
+static int run_both(struct cli *cli)
+{
+	return run_daemon(cli, true, true);
+}
+
+static int run_ingress(struct cli *cli)
+{
+	return run_daemon(cli, true, false);
+}
+
+static int run_worker(struct cli *cli)
+{
+	return run_daemon(cli, false, true);
+}
+
+const struct command cmd_run = {
+	.words = "run",
+	.usage = "",
+	.summary = "receive and work in one process, on one machine",
+	.examples = "  postern run\n  postern -c /etc/postern/postern.json run\n",
+	.run = run_both,
+};
+
+const struct command cmd_ingress = {
+	.words = "ingress",
+	.usage = "",
+	.summary = "only receive: verify, make durable, answer",
+	.examples = "  postern -c /etc/postern/postern.json ingress\n",
+	.run = run_ingress,
+};
+
+const struct command cmd_worker = {
+	.words = "worker",
+	.usage = "",
+	.summary = "only work: dedupe, check versions, run handlers",
+	.examples = "  postern -c /etc/postern/postern.json worker\n",
+	.run = run_worker,
+};

@@ -1,0 +1,253 @@
+/* audit.c - what a signature really covers: derived from the scheme, never declared by it.
+ *
+ * A reference is covered when each alternative of the signed bytes holds it, or holds what it is
+ * taken from: the body for its members, the URL for its query. Also here: facts about keys and
+ * headers. */
+#include "scheme_priv.h"
+
+#include <assert.h>
+
+static bool is_digest(enum ref_function function)
+{
+	return function == FN_SHA256_HEX || function == FN_SHA256_BASE64;
+}
+
+static bool same_ref(const struct part *a, const struct part *b)
+{
+	const struct slice at = { (const uint8_t *)a->text, a->len };
+	const struct slice bt = { (const uint8_t *)b->text, b->len };
+
+	if (a->kind != b->kind)
+		return false;
+	return a->kind == REF_HEADER ? slice_eq_nocase(at, bt) : slice_eq(at, bt);
+}
+
+/* The bytes themselves or a digest of them; a CRC proves nothing. */
+static bool holds(const struct template *t, const struct part *ref)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->parts[i].function != FN_CRC32 && same_ref(&t->parts[i], ref))
+			return true;
+	}
+	return false;
+}
+
+static bool holds_kind(const struct template *t, enum ref_kind kind)
+{
+	const struct part ref = { .kind = kind, .text = "" };
+
+	return holds(t, &ref);
+}
+
+static bool holds_url(const struct template *t)
+{
+	return holds_kind(t, REF_URL) || holds_kind(t, REF_URL_WITH_PORT) ||
+	       holds_kind(t, REF_URL_WITHOUT_PORT);
+}
+
+/* Signed itself, or its digest is required to be in a place that is signed. */
+static bool holds_body(const struct scheme *s, const struct template *t)
+{
+	if (holds_kind(t, REF_BODY))
+		return true;
+	for (size_t i = 0; i < s->require_count; i++) {
+		const struct require *r = &s->requires[i];
+		bool is_signed = holds(t, &r->ref) || (r->ref.kind == REF_QUERY && holds_url(t));
+
+		if (is_signed && r->ref.function == FN_NONE && r->value.count == 1 &&
+			r->value.parts[0].kind == REF_BODY && is_digest(r->value.parts[0].function))
+			return true;
+	}
+	return false;
+}
+
+static bool covers(const struct scheme *s, const struct template *t, const struct part *ref)
+{
+	switch (ref->kind) {
+	case REF_LITERAL: return true;
+	case REF_BODY: return holds_body(s, t);
+	case REF_JSON:
+	case REF_FORM:
+		if (holds_body(s, t))
+			return true;
+		break;
+	case REF_QUERY:
+		if (holds_url(t))
+			return true;
+		break;
+	case REF_TIME: return holds_kind(t, REF_TIME) || (s->has_time && covers(s, t, &s->time));
+	case REF_METHOD:
+	case REF_URL:
+	case REF_URL_WITH_PORT:
+	case REF_URL_WITHOUT_PORT:
+	case REF_HEADER:
+	case REF_CAP: break;
+	case REF_HEADERS:
+	case REF_SECRET: return false;
+	}
+	return holds(t, ref) || (s->has_time && same_ref(ref, &s->time) && holds_kind(t, REF_TIME));
+}
+
+static bool covered(const struct scheme *s, const struct part *ref)
+{
+	if (!s->is_signed)
+		return false;
+	for (size_t i = 0; i < s->sign_count; i++) {
+		if (!covers(s, &s->signs[i], ref))
+			return false;
+	}
+	return true;
+}
+
+static enum cover cover_of(const struct scheme *s, const struct template *t)
+{
+	enum cover best = COVER_NONE;
+
+	if (holds_body(s, t))
+		return COVER_FULL;
+	for (size_t i = 0; i < t->count; i++) {
+		const struct part *p = &t->parts[i];
+		bool is_time = s->has_time && same_ref(p, &s->time);
+
+		if (p->kind == REF_BODY && best == COVER_NONE)
+			best = COVER_CRC32;
+		if ((p->kind == REF_JSON || p->kind == REF_FORM) && !is_time)
+			best = COVER_FIELDS;
+	}
+	return best;
+}
+
+/* The weakest alternative counts, as it is the sender's choice or an attacker's. */
+static enum cover weakest_cover(const struct scheme *s)
+{
+	enum cover worst = s->is_signed ? COVER_FULL : COVER_NONE;
+
+	for (size_t i = 0; i < s->sign_count; i++) {
+		enum cover cover = cover_of(s, &s->signs[i]);
+
+		if (cover < worst)
+			worst = cover;
+	}
+	return worst;
+}
+
+static enum id_cover id_of(const struct scheme *s, const struct template *t)
+{
+	enum id_cover best = ID_SIGNED;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const struct part *p = &t->parts[i];
+
+		if (p->kind == REF_BODY && is_digest(p->function))
+			best = ID_DERIVED;
+		else if (!covered(s, p))
+			return ID_UNSIGNED;
+	}
+	return best;
+}
+
+static enum id_cover weakest_id(const struct scheme *s)
+{
+	enum id_cover worst = s->id.count > 0 ? ID_SIGNED : ID_NONE;
+
+	for (size_t i = 0; i < s->id.count; i++) {
+		enum id_cover cover = id_of(s, &s->id.list[i]);
+
+		if (cover < worst)
+			worst = cover;
+	}
+	return worst;
+}
+
+static bool choice_covered(const struct scheme *s, const struct choice *choice)
+{
+	for (size_t i = 0; i < choice->count; i++) {
+		for (size_t p = 0; p < choice->list[i].count; p++) {
+			if (!covered(s, &choice->list[i].parts[p]))
+				return false;
+		}
+	}
+	return choice->count > 0;
+}
+
+void audit_derive(struct scheme *s)
+{
+	const struct template *t = &s->signs[0];
+
+	s->cover = weakest_cover(s);
+	s->id_cover = weakest_id(s);
+	s->time_covered = s->has_time && covered(s, &s->time);
+	s->entity_covered = choice_covered(s, &s->entity);
+	s->signs_body_alone = s->sign_count == 1 && t->count == 1 && t->parts[0].kind == REF_BODY &&
+			      t->parts[0].function == FN_NONE;
+}
+
+void scheme_audit(const struct scheme *scheme, struct scheme_audit *out)
+{
+	static const char *const binds[] = { [COVER_NONE] = "none",
+		[COVER_CRC32] = "crc32",
+		[COVER_FIELDS] = "fields",
+		[COVER_FULL] = "full" };
+	static const char *const ids[] = { [ID_NONE] = "none",
+		[ID_UNSIGNED] = "UNSIGNED",
+		[ID_DERIVED] = "derived",
+		[ID_SIGNED] = "signed" };
+
+	*out = (struct scheme_audit){
+		.binds = binds[scheme->cover],
+		.replay = scheme->time_covered ? "time" : "dedup-only",
+		.id = ids[scheme->id_cover],
+		.retries = scheme->retries,
+		.weak = scheme->cover != COVER_FULL ||
+			(!scheme->time_covered && scheme->id_cover == ID_UNSIGNED),
+	};
+}
+
+bool scheme_id_is_signed(const struct scheme *scheme)
+{
+	return scheme->id_cover == ID_SIGNED || scheme->id_cover == ID_DERIVED;
+}
+
+bool scheme_entity_is_signed(const struct scheme *scheme)
+{
+	return scheme->entity_covered;
+}
+
+bool scheme_has_time(const struct scheme *scheme)
+{
+	return scheme->time_covered;
+}
+
+int64_t scheme_tolerance_s(const struct scheme *scheme, bool future)
+{
+	return future ? scheme->future_tolerance_s : scheme->tolerance_s;
+}
+
+size_t scheme_key_count(const struct scheme *scheme)
+{
+	return scheme->key_count;
+}
+
+const char *scheme_key_role(const struct scheme *scheme, size_t key)
+{
+	assert(key < scheme->key_count);
+	return scheme->keys[key].role;
+}
+
+const char *scheme_key_fingerprint(const struct scheme *scheme, size_t key)
+{
+	assert(key < scheme->key_count);
+	return scheme->keys[key].fingerprint;
+}
+
+const char *scheme_key_kid(const struct scheme *scheme, size_t key)
+{
+	assert(key < scheme->key_count);
+	return scheme->keys[key].kid;
+}
+
+bool scheme_key_is_valid(const struct scheme *scheme, size_t key, int64_t now_ms)
+{
+	assert(key < scheme->key_count);
+	return key_valid(&scheme->keys[key], now_ms);
+}

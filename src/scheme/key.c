@@ -1,0 +1,230 @@
+/* key.c - keys and secrets: read once, decoded, made into MACs, wiped.
+ *
+ * What a file holds is text in the scheme's encoding; exactly one newline at its end is not part of
+ * it. Messages name the file or variable, never a byte of what is in it. Deliberately not here:
+ * whether others may read the file (config), choosing among keys (verify.c). */
+#include "scheme_priv.h"
+#include "postern/file.h"
+#include "postern/text.h"
+
+#include <stdlib.h>
+
+#define KEY_TEXT_MAX KIB(16) /* encoded, with its prefix */
+
+enum encoding { ENCODING_UTF8, ENCODING_HEX, ENCODING_BASE64 };
+
+struct key_form {
+	enum encoding encoding;
+	struct slice prefix; /* taken off when it is there */
+};
+
+static const char *const roles[] = { "current", "next", "previous" }; /* in the order of use */
+
+/* A place for messages, as config knows keys by pointer and line only. */
+static struct node place_of(const struct key_ref *ref)
+{
+	return (struct node){ .pointer = ref->pointer, .line = ref->line };
+}
+
+static const char *name_of(const struct key_ref *ref)
+{
+	return ref->file ? ref->file : ref->env;
+}
+
+static bool has_blanks(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] <= ' ')
+			return true;
+	}
+	return false;
+}
+
+/* The text of a reference, without the newline that editors leave. */
+static bool read_text(struct compile *c, const struct key_ref *ref, struct buf *out)
+{
+	struct err err = ERR_INIT;
+	struct node at = place_of(ref);
+	const char *value = ref->env ? getenv(ref->env) : NULL;
+	enum err_code rc;
+
+	if (ref->env && !value)
+		return compile_fail(c, &at, "%s is not set in the environment", ref->env);
+	rc = ref->env ? buf_put_str(out, value, &err) : file_read(ref->file, out, &err);
+	if (rc != ERR_OK)
+		return compile_fail(c, &at, "%s", err.text);
+	if (ref->file && out->len > 0 && out->data[out->len - 1] == '\n')
+		out->len--;
+	if (out->len == 0)
+		return compile_fail(c, &at, "%s is empty", name_of(ref));
+	return true;
+}
+
+static bool parse_form(struct compile *c, const struct node *verify, struct key_form *out)
+{
+	static const struct {
+		const char *name;
+		bool is_built;
+		enum encoding encoding;
+	} rows[] = {
+		{ "utf8", true, ENCODING_UTF8 },
+		{ "hex", true, ENCODING_HEX },
+		{ "base64", true, ENCODING_BASE64 },
+		{ "spki-base64", false, ENCODING_UTF8 },
+		{ "pem", false, ENCODING_UTF8 },
+	};
+	const struct node *at = node_member(verify, "key");
+	struct slice text, name;
+
+	*out = (struct key_form){ .encoding = ENCODING_UTF8 };
+	if (!at)
+		return true;
+	if (!compile_string(c, at, &text))
+		return false;
+	name = slice_sub(text, 0, slice_find(text, ':'));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!slice_eq_str(name, rows[i].name))
+			continue;
+		if (!rows[i].is_built)
+			return compile_unsupported(c, at, rows[i].name);
+		out->encoding = rows[i].encoding;
+		out->prefix = slice_sub(text, name.len + 1, text.len);
+		return true;
+	}
+	return compile_fail(c, at, "must be utf8, hex or base64, with or without \":PREFIX\"");
+}
+
+static bool decode(struct compile *c, const struct key_ref *ref, const struct key_form *form,
+	struct slice text, struct buf *out)
+{
+	struct node at = place_of(ref);
+	const char *blank = has_blanks(text) ? " (there is white space in it)" : "";
+	enum err_code rc = ERR_OK;
+
+	if (form->prefix.len > 0 && slice_starts(text, form->prefix))
+		text = slice_sub(text, form->prefix.len, text.len);
+	switch (form->encoding) {
+	case ENCODING_UTF8: rc = buf_put_slice(out, text, NULL); break;
+	case ENCODING_HEX: rc = text_hex_decode(text, out, NULL); break;
+	case ENCODING_BASE64: rc = text_base64_decode(text, out, NULL); break;
+	}
+	if (rc != ERR_OK)
+		return compile_fail(c, &at, "%s is not %s%s", name_of(ref),
+			form->encoding == ENCODING_HEX ? "hex" : "base64", blank);
+	if (out->len == 0 || out->len > CRYPTO_SECRET_MAX)
+		return compile_fail(c, &at, "%s: a key has 1 to %d bytes, this one %zu",
+			name_of(ref), CRYPTO_SECRET_MAX, out->len);
+	if (form->encoding == ENCODING_UTF8 && *blank)
+		compile_warn(c, &at, "%s: the key%s, which counts", name_of(ref), blank);
+	return true;
+}
+
+/* Read, decode, and wipe what was in between. */
+static bool read_secret(struct compile *c, const struct key_ref *ref, const struct key_form *form,
+	struct secret *out)
+{
+	struct buf text = BUF_INIT(KEY_TEXT_MAX), bytes = BUF_INIT(KEY_TEXT_MAX);
+	bool ok = read_text(c, ref, &text) && buf_reserve(&bytes, text.len, NULL) == ERR_OK &&
+		  decode(c, ref, form, buf_slice(&text), &bytes);
+
+	if (ok && secret_set(out, buf_slice(&bytes), NULL) != ERR_OK) {
+		c->no_memory = true;
+		ok = false;
+	}
+	if (text.data)
+		buf_wipe(&text);
+	if (bytes.data)
+		buf_wipe(&bytes);
+	buf_done(&text);
+	buf_done(&bytes);
+	return ok;
+}
+
+static bool read_key(struct compile *c, const struct key_ref *ref, const struct key_form *form)
+{
+	struct scheme *s = c->s;
+	struct key *key = &s->keys[s->key_count];
+	struct secret secret = { 0 };
+
+	if (!read_secret(c, ref, form, &secret))
+		return false;
+	key->role = compile_keep_text(c, slice_str(ref->role));
+	key->kid = ref->kid ? compile_keep_text(c, slice_str(ref->kid)) : NULL;
+	key->not_before_ms = ref->not_before_ms;
+	key->not_after_ms = ref->not_after_ms;
+	crypto_fingerprint(&secret, key->fingerprint);
+	if (crypto_mac_open(s->digest, &secret, &key->mac, NULL) != ERR_OK)
+		c->no_memory = true;
+	else
+		s->key_count++;
+	secret_done(&secret);
+	return !c->no_memory;
+}
+
+static bool read_role(struct compile *c, const char *role, const struct key_form *form)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < c->source->key_count; i++) {
+		const struct key_ref *ref = &c->source->keys[i];
+
+		if (slice_eq_str(slice_str(ref->role), role))
+			ok &= read_key(c, ref, form);
+	}
+	return ok;
+}
+
+bool key_read_all(struct compile *c, const struct node *verify)
+{
+	struct key_form form;
+	bool ok = true;
+
+	if (!c->s->is_signed) {
+		if (c->source->key_count > 0)
+			compile_warn(c, verify, "alg \"none\" has no use for the source's keys");
+		return true;
+	}
+	if (c->source->key_count == 0)
+		return compile_fail(c, NULL, "the source has no keys");
+	if (c->source->key_count > SCHEME_KEYS_MAX)
+		return compile_fail(c, NULL, "more than %d keys", SCHEME_KEYS_MAX);
+	if (!parse_form(c, verify, &form))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+		ok &= read_role(c, roles[i], &form);
+	return ok;
+}
+
+bool key_read_secrets(struct compile *c)
+{
+	static const struct key_form plain = { .encoding = ENCODING_UTF8 };
+	struct scheme *s = c->s;
+	bool ok = true;
+
+	if (c->source->secret_count > SECRETS_MAX)
+		return compile_fail(c, NULL, "more than %d secrets", SECRETS_MAX);
+	for (size_t i = 0; i < c->source->secret_count; i++) {
+		const struct named_secret *named = &c->source->secrets[i];
+		struct named_key *key = &s->secrets[s->secret_count++];
+
+		/* Named even when it cannot be read, so that one mistake is one message. */
+		key->name = compile_keep_text(c, slice_str(named->name));
+		if (!key->name)
+			return false;
+		ok &= read_secret(c, &named->ref, &plain, &key->secret);
+	}
+	return ok;
+}
+
+void key_close_all(struct scheme *s)
+{
+	for (size_t i = 0; i < s->key_count; i++)
+		crypto_mac_close(&s->keys[i].mac);
+	for (size_t i = 0; i < s->secret_count; i++)
+		secret_done(&s->secrets[i].secret);
+}
+
+bool key_valid(const struct key *key, int64_t now_ms)
+{
+	return now_ms >= key->not_before_ms && now_ms <= key->not_after_ms;
+}
