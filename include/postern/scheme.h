@@ -98,8 +98,6 @@ void scheme_answer_done(struct scheme_answer *answer);
  * without handshakes. An answer with a body goes out with X-Content-Type-Options: nosniff. */
 bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_answer *out);
-/* Is there a handshake that needs no signature? Then a precheck alone does not refuse a request. */
-bool scheme_has_open_handshake(const struct scheme *scheme);
 /* POST, and the methods of handshakes (GET). What is not POST and no handshake answers is
  * METHOD_NOT_ALLOWED. */
 bool scheme_takes_method(const struct scheme *scheme, struct slice method);

@@ -66,11 +66,6 @@ static bool has_handshake(const struct scheme *scheme, bool is_signed)
 	return false;
 }
 
-bool scheme_has_open_handshake(const struct scheme *scheme)
-{
-	return has_handshake(scheme, false);
-}
-
 bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_answer *out)
 {

@@ -1,0 +1,348 @@
+/* admit.c - what becomes of a request, and the record that is made of it.
+ *
+ *   head:   source -> method -> size -> rate -> open handshake -> signature and time present
+ *   whole:  verify -> signed handshake -> method -> mapping -> record
+ *
+ * Deliberately not here: HTTP answers (http.c), waiting for the disk (ack.c), verifying (scheme).
+ */
+#include "admit.h"
+
+#include "postern/text.h"
+
+#include <stdio.h>
+
+void admit_tools_done(struct admit_tools *tools)
+{
+	scheme_verdict_done(&tools->verdict);
+	scheme_mapped_done(&tools->mapped);
+	scheme_answer_done(&tools->answer);
+}
+
+void admission_reset(struct admission *a)
+{
+	struct buf headers = a->headers, text = a->text;
+
+	*a = ADMISSION_INIT;
+	a->headers = headers;
+	a->text = text;
+	buf_reset(&a->headers);
+	buf_reset(&a->text);
+}
+
+void admission_done(struct admission *a)
+{
+	buf_done(&a->headers);
+	buf_done(&a->text);
+}
+
+/* ---- refusals ----------------------------------------------------------------------------------
+ */
+
+static bool is_the_schemes(enum err_code code)
+{
+	return code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW;
+}
+
+static void decide(struct admission *out, enum admit_next next, enum err_code code, unsigned status)
+{
+	out->next = next;
+	out->code = code;
+	out->status = status;
+}
+
+static void refuse(const struct admit_request *rq, enum err_code code, struct admission *out)
+{
+	unsigned status = err_status(code);
+
+	if (is_the_schemes(code) && scheme_reject_status(rq->scheme) != 0)
+		status = scheme_reject_status(rq->scheme);
+	decide(out, ADMIT_REFUSE, code, status);
+}
+
+static bool is_post(const struct admit_request *rq)
+{
+	return slice_eq_str(rq->http.method, "POST");
+}
+
+/* ---- the head ----------------------------------------------------------------------------------
+ */
+
+static int64_t wait_for_rate(const struct admit_request *rq, const struct admit_rates *rates)
+{
+	int64_t wait_ms = limit_take(rates->clients, rq->client, &rates->client_rate, rq->mono_ms);
+
+	if (wait_ms > 0)
+		return wait_ms;
+	return limit_take(
+		rates->sources, slice_str(rq->source->name), &rq->source->rate, rq->mono_ms);
+}
+
+/* Requests that are kept although they are refused are wanted whole. */
+static enum err_code precheck(const struct admit_request *rq)
+{
+	if (!is_post(rq) || rq->source->quarantine_refused || scheme_has_open_handshake(rq->scheme))
+		return ERR_OK;
+	return scheme_precheck(rq->scheme, &rq->http);
+}
+
+void admit_head(const struct admit_request *rq, const struct admit_rates *rates,
+	struct admit_tools *tools, struct admission *out)
+{
+	enum err_code code;
+
+	if (!rq->source) {
+		refuse(rq, ERR_UNKNOWN_SOURCE, out);
+		return;
+	}
+	if (!scheme_takes_method(rq->scheme, rq->http.method)) {
+		refuse(rq, ERR_METHOD_NOT_ALLOWED, out);
+		return;
+	}
+	if (rq->declared != UINT64_MAX && rq->declared > rq->max_body) {
+		refuse(rq, ERR_TOO_LARGE, out);
+		return;
+	}
+	out->wait_ms = wait_for_rate(rq, rates);
+	if (out->wait_ms > 0) {
+		refuse(rq, ERR_RATE_LIMITED, out);
+		return;
+	}
+	/* A handshake without a signature never reads the body. */
+	if (scheme_handshake(rq->scheme, &rq->http, NULL, &tools->answer)) {
+		decide(out, ADMIT_ANSWER, ERR_OK, tools->answer.status);
+		return;
+	}
+	code = precheck(rq);
+	if (code == ERR_OK)
+		decide(out, ADMIT_GO_ON, ERR_OK, 0);
+	else
+		refuse(rq, code, out);
+}
+
+/* ---- the record --------------------------------------------------------------------------------
+ */
+
+/* What the slices of an event point to while it is encoded. */
+struct draft {
+	struct event event;
+	struct header kept[ADMIT_KEPT_MAX];
+	uint8_t digest[32];
+	char digest_hex[65], replay_hex[65], attempt_hex[2 * ATTEMPT_LEN + 1], trace[TRACE_LEN + 1];
+	char key_used[64];
+};
+
+static struct slice first_header(const struct scheme_request *http, const char *name, size_t *count)
+{
+	struct slice found = SLICE_EMPTY;
+
+	*count = 0;
+	for (size_t i = 0; i < http->header_count; i++) {
+		if (slice_eq_nocase(http->headers[i].name, slice_str(name)) && (*count)++ == 0)
+			found = http->headers[i].value;
+	}
+	return found;
+}
+
+static void draft_trace(const struct admit_request *rq, struct draft *d)
+{
+	size_t count;
+	struct slice given = first_header(&rq->http, "traceparent", &count);
+
+	if (count == 1 && trace_is_valid(given)) {
+		d->event.traceparent = given;
+		return;
+	}
+	trace_start(rq->trace, d->trace);
+	d->event.traceparent = slice_str(d->trace);
+}
+
+static void draft_kept(const struct admit_request *rq, struct draft *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rq->http.header_count && n < ADMIT_KEPT_MAX; i++) {
+		if (scheme_keeps_header(rq->scheme, rq->http.headers[i].name))
+			d->kept[n++] = rq->http.headers[i];
+	}
+	d->event.kept = d->kept;
+	d->event.kept_count = n;
+}
+
+static void draft_key(const struct admit_request *rq, int key, struct draft *d)
+{
+	if (key < 0)
+		return;
+	(void)snprintf(d->key_used, sizeof(d->key_used), "%s:%s",
+		scheme_key_role(rq->scheme, (size_t)key),
+		scheme_key_fingerprint(rq->scheme, (size_t)key));
+	d->event.key_used = slice_str(d->key_used);
+}
+
+/* All that holds whether the body can be mapped or not. */
+static void draft_common(
+	const struct admit_request *rq, const struct admit_tools *tools, struct draft *d)
+{
+	const struct scheme_verdict *verdict = &tools->verdict;
+	size_t count;
+
+	d->event = (struct event){
+		.source = slice_str(rq->source->name),
+		.tenant = slice_str(rq->source->tenant),
+		.time_ms = verdict->signed_ms != INT64_MIN ? verdict->signed_ms : rq->now_ms,
+		.received_ms = rq->now_ms,
+		.content_type = first_header(&rq->http, "content-type", &count),
+		.request_id = rq->request_id,
+	};
+	memcpy(d->event.attempt, rq->attempt, ATTEMPT_LEN);
+	text_hex(rq->attempt, ATTEMPT_LEN, d->attempt_hex);
+	draft_trace(rq, d);
+	draft_kept(rq, d);
+	draft_key(rq, verdict->key, d);
+}
+
+static void draft_digests(
+	const struct admit_request *rq, const struct scheme_mapped *mapped, struct draft *d)
+{
+	if (mapped && mapped->has_replay) {
+		text_hex(mapped->replay, sizeof(mapped->replay), d->replay_hex);
+		d->event.replay = slice_str(d->replay_hex);
+	}
+	if (mapped && mapped->has_replay && mapped->replay_is_digest)
+		memcpy(d->digest, mapped->replay, sizeof(d->digest));
+	else
+		crypto_sha256(rq->http.body, d->digest);
+	text_hex(d->digest, sizeof(d->digest), d->digest_hex);
+	d->event.digest = slice_str(d->digest_hex);
+}
+
+static void draft_mapped(const struct scheme_mapped *mapped, struct draft *d)
+{
+	d->event.id = mapped->id;
+	d->event.type = mapped->type;
+	d->event.entity = mapped->entity;
+	d->event.version = mapped->version;
+	d->event.base = mapped->base;
+}
+
+/* A request without a meaning is known by its attempt. */
+static void draft_quarantine(enum err_code code, struct draft *d)
+{
+	d->event.id = slice_str(d->attempt_hex);
+	d->event.quarantine = slice_str(err_name(code));
+}
+
+/* The key is made of what is signed, so that a replay under a fresh id meets the first copy. */
+static bool is_keyed_by_replay(const struct admit_request *rq, const struct event *event)
+{
+	if (event->replay.len == 0 || scheme_id_is_signed(rq->scheme))
+		return false;
+	return event->entity.len == 0 || !scheme_entity_is_signed(rq->scheme);
+}
+
+static enum err_code finish(
+	const struct admit_request *rq, const struct event *event, struct admission *out)
+{
+	enum err_code rc;
+	size_t key_len;
+
+	buf_reset(&out->headers);
+	buf_reset(&out->text);
+	rc = event_encode(event, &out->headers, NULL);
+	if (rc == ERR_OK)
+		rc = event_key(event, is_keyed_by_replay(rq, event), &out->text, NULL);
+	key_len = out->text.len;
+	if (rc == ERR_OK)
+		rc = buf_put_slice(&out->text, event->id, NULL);
+	if (rc != ERR_OK)
+		return rc;
+	out->record = (struct record){
+		.key = slice_sub(buf_slice(&out->text), 0, key_len),
+		.headers = buf_slice(&out->headers),
+		.body = rq->http.body,
+	};
+	memcpy(out->record.attempt, rq->attempt, ATTEMPT_LEN);
+	out->event_id = slice_sub(buf_slice(&out->text), key_len, event->id.len);
+	return ERR_OK;
+}
+
+/* ---- the whole request -------------------------------------------------------------------------
+ */
+
+/* mapped NULL: nothing is known of the event. False without memory. */
+static bool quarantine(const struct admit_request *rq, const struct admit_tools *tools,
+	const struct scheme_mapped *mapped, enum err_code code, struct admission *out)
+{
+	struct draft draft = { .digest_hex = "" };
+	enum err_code rc;
+
+	draft_common(rq, tools, &draft);
+	draft_digests(rq, mapped, &draft);
+	draft_quarantine(code, &draft);
+	rc = finish(rq, &draft.event, out);
+	if (rc == ERR_LIMIT) { /* headers of the request that no record can hold */
+		draft.event.kept_count = 0;
+		draft.event.content_type = SLICE_EMPTY;
+		rc = finish(rq, &draft.event, out);
+	}
+	return rc == ERR_OK;
+}
+
+static void refuse_verdict(
+	const struct admit_request *rq, const struct admit_tools *tools, struct admission *out)
+{
+	enum err_code code = tools->verdict.code;
+
+	refuse(rq, code, out);
+	/* Without memory to keep it, it is refused all the same. */
+	if (rq->source->quarantine_refused && is_the_schemes(code) &&
+		quarantine(rq, tools, NULL, code, out))
+		out->next = ADMIT_APPEND;
+}
+
+static void accept_event(
+	const struct admit_request *rq, const struct admit_tools *tools, struct admission *out)
+{
+	const struct scheme_mapped *mapped = &tools->mapped;
+	struct draft draft = { .digest_hex = "" };
+	enum err_code code = mapped->code;
+	enum err_code rc = ERR_LIMIT;
+
+	if (code == ERR_OK) {
+		draft_common(rq, tools, &draft);
+		draft_digests(rq, mapped, &draft);
+		draft_mapped(mapped, &draft);
+		rc = finish(rq, &draft.event, out);
+		if (rc == ERR_LIMIT || rc == ERR_SYNTAX)
+			code = ERR_MALFORMED_BODY; /* more than a record can say */
+	}
+	if (rc == ERR_OK || (code != ERR_OK && quarantine(rq, tools, mapped, code, out)))
+		decide(out, ADMIT_APPEND, code, err_status(code));
+	else
+		refuse(rq, ERR_UNAVAILABLE, out);
+}
+
+void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out)
+{
+	scheme_verify(rq->scheme, &rq->http, rq->now_ms, &tools->verdict);
+	out->key = tools->verdict.key;
+	if (tools->verdict.code != ERR_OK) {
+		if (is_post(rq))
+			refuse_verdict(rq, tools, out);
+		else
+			refuse(rq, ERR_METHOD_NOT_ALLOWED, out); /* no handshake wanted it */
+		return;
+	}
+	if (scheme_handshake(rq->scheme, &rq->http, &tools->verdict, &tools->answer)) {
+		decide(out, ADMIT_ANSWER, ERR_OK, tools->answer.status);
+		return;
+	}
+	if (!is_post(rq)) {
+		refuse(rq, ERR_METHOD_NOT_ALLOWED, out);
+		return;
+	}
+	scheme_map(rq->scheme, &rq->http, &tools->verdict, &tools->mapped);
+	if (tools->mapped.code == ERR_UNAVAILABLE)
+		refuse(rq, ERR_UNAVAILABLE, out);
+	else
+		accept_event(rq, tools, out);
+}

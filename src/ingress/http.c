@@ -1,0 +1,403 @@
+/* http.c - the callbacks of the HTTP server: from its requests to admit.c, and to answers.
+ *
+ * Every request is counted and logged in http_conclude() or refuse(), when its
+ * code is known. Never logged: values of headers, bodies, signatures. */
+#include "ingress_priv.h"
+
+#include "postern/json.h"
+#include "postern/log.h"
+#include "postern/metrics.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define HOOKS SLICE_LIT("/hooks/")
+
+static void build(struct ingress *in, enum err_code rc)
+{
+	/* Only memory can fail here; an answer without a body still has its status. */
+	if (rc != ERR_OK)
+		buf_reset(&in->text);
+}
+
+/* ---- logging -----------------------------------------------------------------------------------
+ */
+
+/* May this refusal have a line of its own? A flood is one line a second that counts. */
+static bool gate_opens(struct ingress *in, int64_t now_ms)
+{
+	struct log_gate *gate = &in->gate;
+
+	if (now_ms / 1000 != gate->second) {
+		if (gate->dropped > 0)
+			log_warn("requests_refused", log_int("not_logged", gate->dropped));
+		*gate = (struct log_gate){ .second = now_ms / 1000 };
+	}
+	if (gate->lines < REFUSALS_LOGGED) {
+		gate->lines++;
+		return true;
+	}
+	gate->dropped++;
+	return false;
+}
+
+static void log_refusal(struct ingress *in, const char *source, const struct serve_request *rq,
+	enum err_code code, const char *detail)
+{
+	enum log_level level = err_action(code) == ACT_RETRY ? LOG_WARN : LOG_INFO;
+
+	if (!gate_opens(in, in->clock->mono_ms(in->clock)))
+		return;
+	LOG_AT(level, "request_refused", log_code(code), log_str("source", source),
+		log_str("request_id", rq->request_id), log_str("client", rq->client),
+		log_str("detail", detail));
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------
+ */
+
+static enum err_code put_problem(
+	struct buf *out, enum err_code code, unsigned status, const char *request_id)
+{
+	enum err_code rc = buf_put_str(out, "{", NULL);
+
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "type", SLICE_LIT("about:blank"), NULL);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "title", slice_str(err_title(code)), NULL);
+	if (rc == ERR_OK)
+		rc = json_put_int(out, "status", status, NULL);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "code", slice_str(err_name(code)), NULL);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "request_id", slice_str(request_id), NULL);
+	if (rc == ERR_OK)
+		rc = buf_put_str(out, "}\n", NULL);
+	return rc;
+}
+
+static enum err_code put_accepted(struct buf *out, struct slice event_id, const char *request_id)
+{
+	enum err_code rc = buf_put_str(out, "{", NULL);
+
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "result", SLICE_LIT("accepted"), NULL);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "event_id", event_id, NULL);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "request_id", slice_str(request_id), NULL);
+	if (rc == ERR_OK)
+		rc = buf_put_str(out, "}\n", NULL);
+	return rc;
+}
+
+static void add_header(struct serve_reply *reply, struct slice name, struct slice value)
+{
+	assert(reply->header_count < SERVE_REPLY_HEADERS);
+	reply->headers[reply->header_count++] = (struct header){ .name = name, .value = value };
+}
+
+/* The text lives until the reply is copied, which is before the next request. */
+static void retry_after(struct serve_reply *reply, int64_t seconds)
+{
+	static _Thread_local char text[24];
+	int len = snprintf(text, sizeof(text), "%lld", (long long)seconds);
+
+	add_header(reply, SLICE_LIT("Retry-After"),
+		(struct slice){ (const uint8_t *)text, (size_t)len });
+}
+
+static void fill_problem(struct ingress *in, const struct serve_request *rq, enum err_code code,
+	unsigned status, struct serve_reply *reply)
+{
+	buf_reset(&in->text);
+	build(in, put_problem(&in->text, code, status, rq->request_id));
+	reply->status = status;
+	reply->content_type = "application/problem+json";
+	reply->body = buf_slice(&in->text);
+	if (status == 503)
+		retry_after(reply, RETRY_AFTER_S);
+}
+
+/* ---- conclusions -------------------------------------------------------------------------------
+ */
+
+void http_completion(struct intake *intake, enum err_code code, struct completion *out)
+{
+	struct ingress *in = intake->ingress;
+	const struct admission *a = &intake->admission;
+
+	*out = (struct completion){ .code = code, .status = err_status(code) };
+	if (code == a->code && a->status != 0)
+		out->status = a->status;
+	if (out->status >= 400)
+		return;
+	if (scheme_ack(intake->source->scheme, &in->tools.answer) != 0) {
+		out->status = in->tools.answer.status;
+		out->content_type = in->tools.answer.content_type;
+		out->body = buf_slice(&in->tools.answer.body);
+		return;
+	}
+	buf_reset(&in->text);
+	build(in, put_accepted(&in->text, a->event_id, intake->request->request_id));
+	out->content_type = "application/json";
+	out->body = buf_slice(&in->text);
+}
+
+void http_conclude(struct intake *intake, const struct completion *done, struct serve_reply *reply)
+{
+	struct ingress *in = intake->ingress;
+	const char *source = intake->source->config->name;
+	const struct serve_request *rq = intake->request;
+
+	stats_count(intake->source->stats, done->code);
+	reply->status = done->status;
+	reply->content_type = done->content_type;
+	reply->body = done->body;
+	if (done->status >= 400) {
+		fill_problem(in, rq, done->code, done->status, reply);
+		log_refusal(in, source, rq, done->code, NULL);
+	} else if (done->code != ERR_OK && gate_opens(in, in->clock->mono_ms(in->clock))) {
+		log_info("request_unusable", log_code(done->code), log_str("source", source),
+			log_str("request_id", rq->request_id),
+			log_text("event_id", intake->admission.event_id));
+	} else {
+		log_debug("request_accepted", log_code(done->code), log_str("source", source),
+			log_str("request_id", rq->request_id),
+			log_text("event_id", intake->admission.event_id));
+	}
+}
+
+/* detail: of the scheme, for the log; or NULL. */
+static void refuse(struct ingress *in, const struct serve_request *rq, enum err_code code,
+	unsigned status, const char *detail, struct serve_reply *reply)
+{
+	const struct intake *intake = rq->user;
+
+	stats_count(intake ? intake->source->stats : in->nobody, code);
+	fill_problem(in, rq, code, status, reply);
+	log_refusal(in, intake ? intake->source->config->name : "", rq, code, detail);
+}
+
+/* ---- the head ----------------------------------------------------------------------------------
+ */
+
+static struct slice source_name(const struct serve_request *rq)
+{
+	struct slice name = slice_sub(rq->path, HOOKS.len, rq->path.len);
+
+	if (!slice_starts(rq->path, HOOKS) || slice_find(name, '/') < name.len)
+		return SLICE_EMPTY;
+	return name;
+}
+
+static struct table *table_in_force(struct ingress *in)
+{
+	struct table *table;
+
+	lock_take(&in->lock);
+	table = table_ref(in->table);
+	in->rates.client_rate = in->client_rate;
+	lock_give(&in->lock);
+	return table;
+}
+
+static void fill_request(struct ingress *in, const struct serve_request *rq,
+	const struct source *source, struct admit_request *out)
+{
+	*out = (struct admit_request){
+		.source = source ? source->config : NULL,
+		.scheme = source ? source->scheme : NULL,
+		.http = { .method = rq->method,
+			.path = rq->path,
+			.query = rq->query,
+			.has_query = rq->has_query,
+			.headers = rq->headers,
+			.header_count = rq->header_count,
+			.body = rq->body },
+		.declared = rq->content_length,
+		.max_body = rq->max_body,
+		.client = slice_str(rq->client),
+		.request_id = slice_str(rq->request_id),
+		.now_ms = in->clock->wall_ms(in->clock),
+		.mono_ms = in->clock->mono_ms(in->clock),
+	};
+}
+
+/* The text lives until the reply is copied, which is before the next request. */
+static void allow(const struct source *source, struct serve_reply *reply)
+{
+	static const char *const methods[] = { "GET", "HEAD", "OPTIONS", "POST", "PUT" };
+	static _Thread_local char text[64];
+	size_t len = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		if (scheme_takes_method(source->scheme, slice_str(methods[i])))
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+				len > 0 ? ", " : "", methods[i]);
+	}
+	add_header(reply, SLICE_LIT("Allow"), (struct slice){ (const uint8_t *)text, len });
+}
+
+/* What an admission says, as a reply. */
+static enum serve_next refuse_admission(struct ingress *in, const struct serve_request *rq,
+	const struct intake *intake, const char *detail, struct serve_reply *reply)
+{
+	const struct admission *a = &intake->admission;
+
+	refuse(in, rq, a->code, a->status, detail, reply);
+	if (a->code == ERR_METHOD_NOT_ALLOWED)
+		allow(intake->source, reply);
+	if (a->code == ERR_RATE_LIMITED)
+		retry_after(reply, (a->wait_ms + 999) / 1000);
+	return SERVE_REPLY;
+}
+
+static void fill_handshake(
+	struct intake *intake, const struct serve_request *rq, struct serve_reply *reply)
+{
+	const struct scheme_answer *answer = &intake->ingress->tools.answer;
+
+	stats_count(intake->source->stats, ERR_OK);
+	reply->status = answer->status;
+	reply->content_type = answer->content_type;
+	reply->body = buf_slice(&answer->body);
+	log_debug("handshake_answered", log_str("source", intake->source->config->name),
+		log_str("request_id", rq->request_id));
+}
+
+static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve_reply *reply)
+{
+	struct ingress *in = ctx;
+	struct table *table = table_in_force(in);
+	struct source *source = table_source(table, source_name(rq));
+	struct intake *intake = source ? intake_take(in, table, source) : NULL;
+	struct admit_request admit;
+
+	table_unref(table);
+	if (!intake) {
+		enum err_code code = source ? ERR_UNAVAILABLE : ERR_UNKNOWN_SOURCE;
+
+		refuse(in, rq, code, err_status(code), NULL, reply);
+		return SERVE_REPLY;
+	}
+	rq->user = intake;
+	fill_request(in, rq, source, &admit);
+	admit_head(&admit, &in->rates, &in->tools, &intake->admission);
+	if (intake->admission.next == ADMIT_GO_ON)
+		return SERVE_CONTINUE;
+	if (intake->admission.next == ADMIT_ANSWER) {
+		fill_handshake(intake, rq, reply);
+		return SERVE_REPLY;
+	}
+	return refuse_admission(in, rq, intake, NULL, reply);
+}
+
+/* ---- the whole request -------------------------------------------------------------------------
+ */
+
+static void note_match(struct intake *intake, int64_t now_ms)
+{
+	const struct source *source = intake->source;
+	int key = intake->admission.key;
+
+	if (key >= 0 && intake->ingress->tools.verdict.code == ERR_OK)
+		stats_match(source->stats, source->keys[key],
+			scheme_key_role(source->scheme, (size_t)key), now_ms);
+}
+
+static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serve_reply *reply)
+{
+	struct ingress *in = ctx;
+	struct intake *intake = rq->user;
+	struct admission *admission = &intake->admission;
+	struct admit_request admit;
+
+	fill_request(in, rq, intake->source, &admit);
+	ingress_random(in, admit.attempt, sizeof(admit.attempt));
+	ingress_random(in, admit.trace, sizeof(admit.trace));
+	admit_whole(&admit, &in->tools, admission);
+	note_match(intake, admit.now_ms);
+	switch (admission->next) {
+	case ADMIT_REFUSE: return refuse_admission(in, rq, intake, in->tools.verdict.detail, reply);
+	case ADMIT_ANSWER: fill_handshake(intake, rq, reply); break;
+	case ADMIT_APPEND:
+		intake->request = rq;
+		ack_add(intake);
+		return SERVE_DEFER;
+	case ADMIT_GO_ON: assert(false); break;
+	}
+	return SERVE_REPLY;
+}
+
+/* ---- the rest ----------------------------------------------------------------------------------
+ */
+
+static void on_refused(void *ctx, struct serve_request *rq, enum err_code code, unsigned status,
+	struct serve_reply *reply)
+{
+	struct ingress *in = ctx;
+	struct intake *intake = rq->user;
+
+	if (intake)
+		intake->is_answered = true; /* its records may still be out */
+	refuse(in, rq, code, status, NULL, reply);
+}
+
+static void on_finished(void *ctx, struct serve_request *rq, unsigned status)
+{
+	struct ingress *in = ctx;
+	struct intake *intake = rq->user;
+	struct source_stats *stats = intake ? intake->source->stats : in->nobody;
+	int64_t took_ns = in->clock->mono_ns(in->clock) - rq->start_mono_ns;
+
+	if (status != 0)
+		metric_observe(stats->duration, (double)took_ns / 1e9);
+	if (!intake)
+		return;
+	rq->user = NULL;
+	intake->is_over = true;
+	intake_release(intake);
+}
+
+static void once_a_second(struct ingress *in, int64_t now_ms)
+{
+	if (now_ms / 1000 == in->second)
+		return;
+	in->second = now_ms / 1000;
+	stats_rate(&in->stats, now_ms);
+	metric_set(metric_series(METRIC_CONNECTIONS, NULL, NULL),
+		(int64_t)serve_connections(in->serve));
+	if (in->gate.dropped > 0 && in->second != in->gate.second) {
+		log_warn("requests_refused", log_int("not_logged", in->gate.dropped));
+		in->gate = (struct log_gate){ .second = in->second };
+	}
+}
+
+static void on_tick(void *ctx)
+{
+	struct ingress *in = ctx;
+	int64_t now_ms = in->clock->mono_ms(in->clock);
+	size_t connections = serve_connections(in->serve);
+
+	lock_take(&in->lock);
+	in->turn_ms = now_ms;
+	in->connections = connections;
+	lock_give(&in->lock);
+	ack_take(in);
+	once_a_second(in, now_ms);
+}
+
+static void on_turn(void *ctx)
+{
+	ack_flush(ctx);
+}
+
+const struct serve_ops http_ops = {
+	.head = on_head,
+	.ready = on_ready,
+	.refused = on_refused,
+	.finished = on_finished,
+	.tick = on_tick,
+	.turn = on_turn,
+};

@@ -1,0 +1,102 @@
+/* ingress_priv.h - what the files of this room share: the ingress, and a request on its way.
+ *
+ *   http.c (callbacks of the server) -> admit.c -> list of this turn -> queue
+ *   queue's thread -> ingress_events_done() -> list of the done -> ack.c on the loop -> answer
+ *
+ * Everything belongs to the loop's thread unless a field says otherwise. */
+#pragma once
+
+#include "admit.h"
+#include "postern/ingress.h"
+#include "postern/serve.h"
+#include "table.h"
+
+#define ANSWER_TIMEOUT_MS 30000 /* a disk that hangs: then it is not known */
+#define RETRY_AFTER_S 5         /* of a 503 */
+#define REFUSALS_LOGGED 20      /* lines a second; more are counted */
+#define SPARE_INTAKES 512
+#define RANDOM_POOL 4096
+
+/* One request of a known source, from its head to its answer - and on to the completion of its
+ * records, when the client has gone before. */
+struct intake {
+	struct intake *next, **link; /* in ingress.out while records are out; spare list */
+	struct ingress *ingress;
+	struct table *table; /* a reference */
+	struct source *source;
+	struct serve_request *request; /* a reference while records are out */
+	struct admission admission;
+	unsigned awaited;                /* records without a completion */
+	unsigned durable, lost, unclear; /* records with one */
+	bool is_answered;
+	bool is_over; /* the server has told that the request is finished */
+};
+
+/* What a request is completed with, once all its records are. "Durable" is the only kind today; an
+ * outcome that is waited for would fill the same struct. */
+struct completion {
+	enum err_code code;
+	unsigned status;
+	const char *content_type; /* NULL: no body */
+	struct slice body;
+};
+
+struct log_gate {
+	int64_t second;
+	unsigned lines;
+	int64_t dropped;
+};
+
+struct ingress {
+	const struct clock *clock;
+	struct stats stats;
+	struct source_stats *nobody; /* the source is not known */
+	struct queue *queue;
+	struct serve *serve; /* written while no loop runs */
+	char address[80];
+
+	struct lock lock;
+	struct cond woke;
+	struct table *table;              /* guarded by lock: the one in force */
+	struct record *done, **done_tail; /* guarded: completed, not yet seen by the loop */
+	unsigned waking;                  /* guarded: threads inside serve_wake() */
+	bool is_open;                     /* guarded: the loop runs and takes requests */
+	bool gives_up;                    /* guarded: answer what is out as unknown */
+	struct rate client_rate;          /* guarded */
+	size_t max_body;                  /* guarded */
+	size_t connections;               /* guarded: as the loop saw them last */
+	int64_t turn_ms;                  /* guarded: the loop's last turn */
+
+	struct admit_rates rates;
+	struct admit_tools tools;
+	struct record *batch, **batch_tail; /* admitted in this turn */
+	struct intake *out;                 /* records are with the queue */
+	struct intake *spare;
+	size_t spare_count;
+	struct buf text; /* of an answer */
+	struct log_gate gate;
+	uint8_t random[RANDOM_POOL];
+	size_t random_left;
+	int64_t second; /* for what is done once a second */
+};
+
+/* intake.c */
+struct intake *intake_take(struct ingress *in, struct table *table, struct source *source);
+/* When it is over and no record is out, it goes. */
+void intake_release(struct intake *intake);
+void intake_free_spares(struct ingress *in);
+void ingress_random(struct ingress *in, void *out, size_t len);
+
+/* http.c */
+extern const struct serve_ops http_ops;
+/* Fill in the answer of a completion; counts and logs it. */
+void http_conclude(struct intake *intake, const struct completion *done, struct serve_reply *reply);
+/* The completion that a code and the scheme's own status stand for. */
+void http_completion(struct intake *intake, enum err_code code, struct completion *out);
+
+/* ack.c */
+void ack_add(struct intake *intake);  /* its record goes with this turn's batch */
+void ack_flush(struct ingress *in);   /* hand the batch to the queue */
+void ack_take(struct ingress *in);    /* answer what is done */
+void ack_give_up(struct ingress *in); /* answer all that is out: not known */
+void ack_forget(struct ingress *in);  /* completions after the loop has ended */

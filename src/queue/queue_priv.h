@@ -1,0 +1,46 @@
+/* queue_priv.h - what a backend of the queue is: a table of functions over a struct that embeds
+ * this one.
+ *
+ * The front (queue.c) does the checks that all backends share, and then calls the table. */
+#pragma once
+
+#include "postern/queue.h"
+
+struct queue_read_args {
+	int64_t offset;
+	size_t max, max_bytes;
+	int64_t deadline_ms;
+};
+
+struct queue_ops {
+	const char *name;
+	enum err_code (*append)(
+		struct queue *queue, enum stream stream, struct record *list, struct err *err);
+	enum err_code (*room)(
+		struct queue *queue, enum stream stream, size_t bytes, struct err *err);
+	enum err_code (*read)(struct queue *queue, enum stream stream,
+		const struct queue_read_args *args, struct queue_batch *out, struct err *err);
+	void (*release)(struct queue *queue, struct queue_batch *batch);
+	void (*wake)(struct queue *queue, enum stream stream);
+	void (*stat)(struct queue *queue, enum stream stream, struct stream_stat *out);
+	enum err_code (*lookup)(struct queue *queue, enum stream stream, int64_t offset,
+		struct buf *bytes, struct record *out, struct err *err);
+	enum err_code (*done)(
+		struct queue *queue, enum stream stream, int64_t position, struct err *err);
+	enum err_code (*drop_oldest)(
+		struct queue *queue, enum stream stream, int64_t *out_first, struct err *err);
+	void (*close)(struct queue *queue); /* frees it */
+};
+
+/* No batch of state changes is larger; a worker's batch is bounded far below. */
+#define QUEUE_JOURNAL_MAX MIB(512)
+
+struct queue {
+	const struct queue_ops *ops;
+	struct buf journal; /* the last batch that was given back */
+};
+
+/* Copy key, headers and body of a record behind each other into bytes (reset first), and make *out
+ * a record whose slices point there. */
+MUST_CHECK enum err_code queue_copy_record(
+	const struct record *from, struct buf *bytes, struct record *out, struct err *err);

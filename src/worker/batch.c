@@ -1,0 +1,254 @@
+/* batch.c - the one batch that is open: items, then journal, apply, commit.
+ *
+ *   OPEN --journal_end, queue_journal, store_apply--> APPLIED --store_commit--> (committed) OPEN
+ *     items and events are added                        | no room, no disk: again in a second
+ *
+ * An item is visible to reads as soon as it is added, so later decisions see earlier ones of the
+ * same batch. While a commit has to be tried again nothing is added. What people count and wait for
+ * (metrics, outputs, operators' changes) happens after the commit. */
+#include "worker_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TALLIES_MAX (WORKER_BATCH_EVENTS + 2 * WORKER_WINDOW)
+
+static void fresh(struct batch *b)
+{
+	b->step = BATCH_OPEN;
+	b->events = b->items = b->handled = 0;
+	b->opened_ms = b->retry_ms = 0;
+	b->urgent = false;
+	b->tally_count = 0;
+}
+
+enum err_code worker_batch_open(struct worker *w, struct err *err)
+{
+	struct batch *b = &w->batch;
+
+	b->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
+	STAILQ_INIT(&b->changes);
+	b->tallies = calloc(TALLIES_MAX, sizeof(b->tallies[0]));
+	if (!b->tallies)
+		return err_set(err, ERR_NOMEM, "no memory for a batch");
+	fresh(b);
+	return journal_begin(&b->bytes, err);
+}
+
+void worker_batch_free(struct worker *w)
+{
+	buf_done(&w->batch.bytes);
+	free(w->batch.tallies);
+	w->batch.tallies = NULL;
+}
+
+void worker_batch_touch(struct worker *w)
+{
+	if (w->batch.opened_ms == 0)
+		w->batch.opened_ms = w->mono_ms;
+}
+
+void worker_batch_add(struct worker *w, const struct item *item)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc;
+
+	if (w->broken)
+		return;
+	assert(w->batch.step == BATCH_OPEN);
+	rc = journal_add(&w->batch.bytes, item, &err);
+	if (rc == ERR_OK)
+		rc = store_stage(w->store, item, &err);
+	if (rc != ERR_OK)
+		worker_break(w, &err);
+	w->batch.items++;
+	worker_batch_touch(w);
+}
+
+static void count(const struct tally *t)
+{
+	metric_add(t->outcome, 1);
+	if (t->seconds >= 0)
+		metric_observe(t->age, t->seconds);
+}
+
+void worker_batch_tally(struct worker *w, const struct work *work, enum outcome outcome)
+{
+	struct batch *b = &w->batch;
+	const int64_t age = w->wall_ms - work->event.received_ms;
+	const struct tally t = { .outcome = work->route->outcomes[outcome],
+		.age = work->route->age,
+		.seconds = outcome == OUTCOME_DUPLICATE ? -1
+			   : age > 0                    ? (double)age / 1000
+							: 0 };
+
+	/* Many parked events may end in one batch. */
+	if (b->tally_count == TALLIES_MAX)
+		count(&t);
+	else
+		b->tallies[b->tally_count++] = t;
+}
+
+bool worker_batch_full(const struct worker *w)
+{
+	const struct batch *b = &w->batch;
+
+	return w->broken || b->retry_ms != 0 || b->urgent || b->bytes.len >= WORKER_BATCH_BYTES ||
+	       b->events >= WORKER_BATCH_EVENTS || b->items >= 4 * WORKER_BATCH_EVENTS ||
+	       (b->opened_ms != 0 && w->mono_ms - b->opened_ms >= WORKER_BATCH_MS);
+}
+
+int64_t worker_batch_due_at(const struct worker *w)
+{
+	const struct batch *b = &w->batch;
+
+	if (b->retry_ms != 0)
+		return b->retry_ms;
+	if (b->opened_ms == 0)
+		return INT64_MAX;
+	/* Calls that end soon share a commit; with none under way there is nothing to wait for. */
+	return w->calls > 0 ? b->opened_ms + WORKER_HOLD_MS : 0;
+}
+
+bool worker_batch_due(const struct worker *w, bool backlog)
+{
+	const struct batch *b = &w->batch;
+
+	if (b->opened_ms == 0 || w->broken)
+		return false;
+	if (b->retry_ms != 0)
+		return w->mono_ms >= b->retry_ms;
+	if (worker_batch_full(w) || b->handled >= WORKER_WINDOW / 2)
+		return true;
+	return !backlog && w->mono_ms >= worker_batch_due_at(w);
+}
+
+static struct journal_header header(const struct worker *w, enum journal_type type)
+{
+	struct journal_header h = { .type = type,
+		.epoch = w->journal.epoch,
+		.seq = w->journal.seq + 1,
+		.next_offset = worker_position(w),
+		.generation = 1,
+		.partitions = 1,
+		.checkpoint_epoch = w->journal.epoch,
+		.checkpoint_seq = w->journal.seq };
+
+	memcpy(h.writer, w->journal.writer, WRITER_LEN);
+	memcpy(h.checkpoint_writer, w->journal.writer, WRITER_LEN);
+	return h;
+}
+
+/* Journal, read back, judge, apply. What comes back is ours: on one machine nobody else writes. */
+static enum err_code apply(struct worker *w, const struct journal_header *h, struct err *err)
+{
+	struct batch *b = &w->batch;
+	enum err_code rc = ERR_OK;
+
+	if (b->step == BATCH_OPEN) {
+		rc = journal_end(&b->bytes, h, err);
+		if (rc == ERR_OK)
+			b->step = BATCH_BUILT;
+	}
+	if (rc == ERR_OK && b->step == BATCH_BUILT) {
+		struct journal_header back;
+
+		rc = queue_journal(w->queue, buf_slice(&b->bytes), &b->journalled, err);
+		if (rc == ERR_OK)
+			rc = journal_open(b->journalled, &back, err);
+		if (rc == ERR_OK && !journal_judge(&w->journal, &back))
+			rc = err_set(err, ERR_CORRUPT, "the journal holds a foreign claim");
+		if (rc == ERR_OK)
+			rc = store_apply(w->store, b->journalled, err);
+		if (rc == ERR_OK)
+			b->step = BATCH_APPLIED;
+	}
+	return rc;
+}
+
+static void committed(struct worker *w)
+{
+	struct batch *b = &w->batch;
+	struct change_note *change;
+
+	for (size_t i = 0; i < b->tally_count; i++)
+		count(&b->tallies[i]);
+	while ((change = STAILQ_FIRST(&b->changes))) {
+		STAILQ_REMOVE_HEAD(&b->changes, link);
+		worker_change_answer(w, change);
+	}
+	worker_outs_committed(w);
+	if (worker_position(w) != w->told) {
+		struct err err = ERR_INIT;
+
+		/* A hint for retention: the next commit brings it up to date. */
+		if (queue_done(w->queue, STREAM_EVENTS, worker_position(w), &err) == ERR_OK)
+			w->told = worker_position(w);
+		else
+			log_warn("queue_position", log_code(err.code), log_str("text", err.text));
+	}
+}
+
+static void failed(struct worker *w, const struct err *err)
+{
+	struct batch *b = &w->batch;
+
+	if (err_action(err->code) == ACT_STOP || b->step != BATCH_APPLIED) {
+		worker_break(w, err);
+		return;
+	}
+	if (b->retry_ms == 0)
+		log_error("commit_failed", log_code(err->code), log_str("text", err->text));
+	b->retry_ms = w->mono_ms + WORKER_COMMIT_RETRY_MS;
+	worker_board_pause(w, err->text);
+}
+
+bool worker_batch_close(struct worker *w)
+{
+	struct batch *b = &w->batch;
+	const struct journal_header h = header(w, JOURNAL_BATCH);
+	struct err err = ERR_INIT;
+	enum err_code rc;
+
+	if (w->broken)
+		return false;
+	rc = apply(w, &h, &err);
+	if (rc == ERR_OK)
+		rc = store_commit(w->store, &err);
+	if (rc != ERR_OK) {
+		failed(w, &err);
+		return false;
+	}
+	if (b->retry_ms != 0) {
+		log_info("commit_resumed", log_int("seq", (int64_t)w->journal.seq));
+		worker_board_pause(w, NULL);
+	}
+	committed(w);
+	fresh(b);
+	rc = journal_begin(&b->bytes, &err);
+	if (rc != ERR_OK)
+		worker_break(w, &err);
+	return rc == ERR_OK;
+}
+
+enum err_code worker_batch_control(struct worker *w, enum journal_type type, struct err *err)
+{
+	struct batch *b = &w->batch;
+	struct journal_header h = header(w, type);
+	enum err_code rc;
+
+	assert(b->step == BATCH_OPEN && b->items == 0);
+	if (type == JOURNAL_CLAIM) {
+		h.epoch = w->journal.epoch + 1;
+		h.seq = 0;
+		memcpy(h.writer, w->writer, WRITER_LEN);
+	}
+	rc = apply(w, &h, err);
+	if (rc == ERR_OK)
+		rc = store_commit(w->store, err);
+	if (rc != ERR_OK)
+		return rc;
+	fresh(b);
+	return journal_begin(&b->bytes, err);
+}

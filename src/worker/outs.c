@@ -1,0 +1,440 @@
+/* outs.c - outputs: dead letters and quarantined records on their way into their streams.
+ *
+ *   OUT in a batch -> committed -> queue_append() -> NOTE_OUT -> OUTOK in a later batch
+ *
+ * A crash in between publishes again; at the start the end of each stream is compared with what is
+ * still to be published, so that this makes no second copy. A full dlq pauses the routes that need
+ * it; a full quarantine drops its oldest, but never an authentic record for a refused one.
+ * Deliberately not here: what goes into an output (end.c). */
+#include "worker_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define RETRY_MS 1000
+#define UPKEEP_ENTRIES 256 /* index entries looked at in one go */
+
+static enum stream stream_of(enum out_target target)
+{
+	return target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE;
+}
+
+void worker_outs_init(struct worker *w)
+{
+	STAILQ_INIT(&w->outs.staged);
+	STAILQ_INIT(&w->outs.ready);
+}
+
+void worker_outs_drop(struct out_work *out)
+{
+	buf_done(&out->bytes);
+	free(out);
+}
+
+static void free_list(struct out_list *list)
+{
+	struct out_work *out;
+
+	while ((out = STAILQ_FIRST(list))) {
+		STAILQ_REMOVE_HEAD(list, link);
+		worker_outs_drop(out);
+	}
+}
+
+void worker_outs_free(struct worker *w)
+{
+	free_list(&w->outs.staged);
+	free_list(&w->outs.ready);
+}
+
+/* Requests that were refused at the door and kept: not authentic. */
+static bool is_refusal(enum err_code code)
+{
+	return code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW;
+}
+
+static struct out_work *new_out(struct worker *w, const struct item_out *item)
+{
+	struct out_work *out = calloc(1, sizeof(*out));
+
+	if (!out) {
+		worker_break(w, &(struct err){ ERR_NOMEM, "no memory for an output" });
+		return NULL;
+	}
+	out->note.kind = NOTE_OUT;
+	out->offset = item->offset;
+	out->n = item->n;
+	out->target = item->target;
+	out->refused = is_refusal(item->reason);
+	out->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
+	return out;
+}
+
+void worker_outs_add(struct worker *w, const struct item_out *item)
+{
+	struct out_work *out = new_out(w, item);
+
+	if (out)
+		STAILQ_INSERT_TAIL(&w->outs.staged, out, link);
+}
+
+void worker_outs_committed(struct worker *w)
+{
+	STAILQ_CONCAT(&w->outs.ready, &w->outs.staged);
+}
+
+/* The output itself, from the store, where it waits. */
+static enum err_code load(struct worker *w, struct out_work *out, struct err *err)
+{
+	struct item_out item;
+	enum err_code rc = store_out_next(w->store, out->n > 0 ? out->offset : out->offset - 1,
+		out->n > 0 ? out->n - 1 : UINT32_MAX, &out->bytes, &item, err);
+
+	if (rc == ERR_OK && (item.offset != out->offset || item.n != out->n))
+		rc = err_set(err, ERR_CORRUPT, "output %lld.%u is not in the store",
+			(long long)out->offset, out->n);
+	if (rc != ERR_OK)
+		return rc;
+	out->record = (struct record){
+		.key = item.key, .headers = item.headers, .body = item.body, .owner = out
+	};
+	return ERR_OK;
+}
+
+static void add_ok(struct worker *w, const struct out_work *out, int64_t stream_offset)
+{
+	const struct item item = { .type = ITEM_OUTOK,
+		.outok = { .offset = out->offset, .n = out->n, .stream_offset = stream_offset } };
+
+	worker_batch_add(w, &item);
+}
+
+/* ---- at the start: what a crash left over ------------------------------------------ */
+
+static enum err_code load_list(struct worker *w, struct err *err)
+{
+	struct item_out item;
+	int64_t offset = -1;
+	uint32_t n = UINT32_MAX;
+	enum err_code rc;
+
+	while ((rc = store_out_next(w->store, offset, n, &w->copy, &item, err)) == ERR_OK) {
+		struct out_work *out = new_out(w, &item);
+
+		if (!out)
+			return err_set(err, ERR_NOMEM, "no memory for an output");
+		STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
+		offset = item.offset;
+		n = item.n;
+	}
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (err)
+		err_clear(err);
+	return ERR_OK;
+}
+
+/* The first record of a stream that the index does not know. */
+static enum err_code after_index(
+	struct worker *w, enum out_target target, int64_t first, int64_t *out, struct err *err)
+{
+	struct store_entry entry;
+	struct err none = ERR_INIT;
+	int64_t from = first;
+	enum err_code rc;
+
+	while ((rc = store_entry_next(w->store, target, from, &w->copy, &entry, &none)) == ERR_OK)
+		from = entry.stream_offset + 1;
+	if (rc != ERR_NOT_FOUND)
+		return err_set(err, rc, "%s", none.text);
+	*out = from;
+	return ERR_OK;
+}
+
+/* This record of the stream: is it one of those that we think are not published? */
+static enum err_code match(
+	struct worker *w, enum out_target target, const struct record *record, struct err *err)
+{
+	struct out_work *out;
+
+	STAILQ_FOREACH(out, &w->outs.ready, link)
+	{
+		enum err_code rc;
+
+		if (out->target != target)
+			continue;
+		rc = load(w, out, err);
+		if (rc != ERR_OK)
+			return rc;
+		if (!slice_eq(out->record.headers, record->headers) ||
+			!slice_eq(out->record.body, record->body))
+			continue;
+		add_ok(w, out, record->offset);
+		STAILQ_REMOVE(&w->outs.ready, out, out_work, link);
+		worker_outs_drop(out);
+		return ERR_OK;
+	}
+	return ERR_OK;
+}
+
+static enum err_code compare_tail(struct worker *w, enum out_target target, struct err *err)
+{
+	const enum stream stream = stream_of(target);
+	struct stream_stat stat;
+	int64_t at = 0;
+	enum err_code rc;
+
+	queue_stat(w->queue, stream, &stat);
+	rc = after_index(w, target, stat.first, &at, err);
+	while (rc == ERR_OK && at < stat.end && !STAILQ_EMPTY(&w->outs.ready)) {
+		struct queue_batch batch;
+
+		rc = queue_read(
+			w->queue, stream, at, WORKER_OUTS_MAX, WORKER_READ_BYTES, 0, &batch, err);
+		if (rc != ERR_OK || batch.count == 0)
+			break;
+		for (size_t i = 0; i < batch.count && rc == ERR_OK; i++)
+			rc = match(w, target, &batch.records[i], err);
+		at = batch.records[batch.count - 1].offset + 1;
+		queue_release(w->queue, &batch);
+	}
+	return rc;
+}
+
+enum err_code worker_outs_load(struct worker *w, struct err *err)
+{
+	enum err_code rc = load_list(w, err);
+
+	if (rc == ERR_OK && !STAILQ_EMPTY(&w->outs.ready))
+		rc = compare_tail(w, OUT_DLQ, err);
+	if (rc == ERR_OK && !STAILQ_EMPTY(&w->outs.ready))
+		rc = compare_tail(w, OUT_QUARANTINE, err);
+	w->outs.recount = true;
+	return rc;
+}
+
+/* ---- publishing -------------------------------------------------------------------- */
+
+static void unready(struct worker *w)
+{
+	w->outs.retry_ms = w->mono_ms + RETRY_MS;
+}
+
+static void dropped(int64_t count)
+{
+	metric_add(metric_series(METRIC_QUARANTINE_DROPPED, NULL, NULL), count);
+}
+
+/* ---- refused requests that are kept: a quarter of the quarantine is theirs --------- */
+
+static void count_refused(struct worker *w)
+{
+	struct store_entry entry;
+	int64_t from = 0;
+
+	w->outs.refused = 0;
+	while (store_entry_next(w->store, OUT_QUARANTINE, from, &w->copy, &entry, NULL) == ERR_OK) {
+		w->outs.refused += is_refusal(entry.reason);
+		from = entry.stream_offset + 1;
+	}
+}
+
+bool worker_outs_keep(struct worker *w, enum err_code code, size_t bytes)
+{
+	struct stream_stat stat;
+	int64_t records, theirs;
+
+	if (!is_refusal(code))
+		return true;
+	queue_stat(w->queue, STREAM_QUARANTINE, &stat);
+	records = stat.end - stat.first;
+	theirs = records > 0
+			 ? (int64_t)((double)stat.bytes * (double)w->outs.refused / (double)records)
+			 : 0;
+	if (theirs + (int64_t)bytes <= w->table->config->quarantine.max_bytes / 4 &&
+		queue_room(w->queue, STREAM_QUARANTINE, bytes + EVENT_HEADERS_MAX, NULL) == ERR_OK)
+		return true;
+	dropped(1);
+	return false;
+}
+
+/* The oldest segment goes. False: there was nothing to drop. */
+static bool drop_oldest(struct worker *w)
+{
+	struct stream_stat before;
+	struct err err = ERR_INIT;
+	int64_t first;
+
+	queue_stat(w->queue, STREAM_QUARANTINE, &before);
+	if (queue_drop_oldest(w->queue, STREAM_QUARANTINE, &first, &err) != ERR_OK ||
+		first <= before.first)
+		return false;
+	dropped(first - before.first);
+	log_warn("quarantine_dropped", log_int("records", first - before.first));
+	if (store_entries_trim(w->store, OUT_QUARANTINE, first, &err) != ERR_OK)
+		worker_break(w, &err);
+	worker_batch_touch(w);
+	w->outs.recount = true;
+	return !w->broken;
+}
+
+static enum err_code append(struct worker *w, struct out_work *out, struct err *err)
+{
+	const enum stream stream = stream_of(out->target);
+	enum err_code rc = queue_append(w->queue, stream, &out->record, err);
+
+	if (rc != ERR_FULL || out->target != OUT_QUARANTINE || out->refused)
+		return rc;
+	if (!drop_oldest(w))
+		return rc;
+	err_clear(err);
+	return queue_append(w->queue, stream, &out->record, err);
+}
+
+/* True: it is out of our hands. */
+static bool publish(struct worker *w, struct out_work *out)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = load(w, out, &err);
+
+	if (rc != ERR_OK) {
+		worker_break(w, &err);
+		return false;
+	}
+	rc = append(w, out, &err);
+	if (rc == ERR_OK) {
+		w->outs.flying++;
+		return true;
+	}
+	if (rc == ERR_FULL && out->target == OUT_DLQ)
+		w->outs.dlq_full = true;
+	else if (err_action(rc) == ACT_STOP || rc == ERR_LIMIT)
+		worker_break(w, &err);
+	else
+		log_warn("output_delayed", log_code(rc), log_str("text", err.text));
+	unready(w);
+	return false;
+}
+
+static bool may_publish(const struct worker *w)
+{
+	return !w->broken && w->mono_ms >= w->outs.retry_ms && w->outs.flying < WORKER_OUTS_MAX;
+}
+
+void worker_outs_publish(struct worker *w)
+{
+	struct out_work *out;
+
+	while ((out = STAILQ_FIRST(&w->outs.ready)) && may_publish(w)) {
+		STAILQ_REMOVE_HEAD(&w->outs.ready, link);
+		if (publish(w, out))
+			continue;
+		/* A refused request waits for room without keeping others from it. */
+		if (out->refused)
+			STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
+		else
+			STAILQ_INSERT_HEAD(&w->outs.ready, out, link);
+		break;
+	}
+}
+
+void worker_outputs_done(void *worker, struct record *list)
+{
+	struct worker *w = worker;
+
+	while (list) {
+		struct out_work *out = list->owner;
+
+		list = list->next;
+		(void)worker_inbox_post(w, &out->note);
+	}
+}
+
+void worker_outs_finished(struct worker *w, struct out_work *out)
+{
+	assert(w->outs.flying > 0);
+	w->outs.flying--;
+	if (out->record.result == ERR_OK) {
+		add_ok(w, out, out->record.offset);
+		w->outs.refused += out->refused;
+		worker_outs_drop(out);
+		return;
+	}
+	/* It may be there or not: publishing it again can make a second copy, losing it cannot be
+	 * mended. */
+	log_warn("output_delayed", log_code(out->record.result), log_int("offset", out->offset));
+	STAILQ_INSERT_HEAD(&w->outs.ready, out, link);
+	unready(w);
+}
+
+/* ---- room and retention ------------------------------------------------------------ */
+
+bool worker_outs_dlq_room(struct worker *w, size_t bytes)
+{
+	return !w->outs.dlq_full &&
+	       queue_room(w->queue, STREAM_DLQ, bytes + EVENT_HEADERS_MAX, NULL) == ERR_OK;
+}
+
+static void look_for_room(struct worker *w)
+{
+	bool room;
+
+	w->outs.dlq_full = false;
+	room = worker_outs_dlq_room(w, (size_t)w->table->config->ingress.max_body_bytes);
+	w->outs.dlq_full = !room;
+	for (size_t i = 0; room && i < w->table->count; i++)
+		w->table->routes[i].dlq_full = false;
+}
+
+/* The first record that is still wanted: not marked, and younger than its retention. */
+static void retain(struct worker *w, enum out_target target, int64_t hours)
+{
+	const int64_t oldest_ms = w->wall_ms - hours * 3600 * 1000;
+	const enum stream stream = stream_of(target);
+	struct stream_stat stat;
+	struct store_entry entry;
+	struct store_totals totals;
+	struct err err = ERR_INIT;
+	int64_t first, wanted;
+
+	queue_stat(w->queue, stream, &stat);
+	first = stat.first;
+	for (int i = 0; i < UPKEEP_ENTRIES; i++) {
+		err_clear(&err);
+		if (store_entry_next(w->store, target, first, &w->copy, &entry, &err) != ERR_OK ||
+			entry.time_ms >= oldest_ms)
+			break;
+		first = entry.stream_offset + 1;
+	}
+	err_clear(&err);
+	if (first > stat.first || w->outs.trimmed[target] < first) {
+		if (store_entries_trim(w->store, target, first, &err) != ERR_OK) {
+			worker_break(w, &err);
+			return;
+		}
+		w->outs.trimmed[target] = first;
+		w->outs.recount = true;
+		worker_batch_touch(w);
+	}
+	store_totals(w->store, &totals);
+	wanted = target == OUT_DLQ ? totals.dlq_first : totals.quarantine_first;
+	if (wanted == INT64_MAX && STAILQ_EMPTY(&w->outs.ready) && w->outs.flying == 0)
+		wanted = stat.end;
+	if (wanted == INT64_MAX || wanted <= stat.position)
+		return;
+	if (queue_done(w->queue, stream, wanted, &err) != ERR_OK)
+		log_warn("queue_position", log_code(err.code), log_str("text", err.text));
+}
+
+void worker_outs_upkeep(struct worker *w)
+{
+	look_for_room(w);
+	retain(w, OUT_DLQ, w->table->config->dlq.retention_hours);
+	if (!w->broken)
+		retain(w, OUT_QUARANTINE, w->table->config->quarantine.retention_hours);
+	/* After the commit that brings the trimmed index. */
+	if (w->outs.recount && w->batch.opened_ms == 0) {
+		count_refused(w);
+		w->outs.recount = false;
+	}
+}

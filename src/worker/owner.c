@@ -1,0 +1,74 @@
+/* owner.c - becoming the owner of the state, and handing it over.
+ *
+ *   claim (a new epoch and writer, committed) -> what is parked is scheduled -> outputs left over
+ * -> work
+ *   ... -> release (only after a clean stop)
+ *
+ * A predecessor that did not release died: what may have been in work then is suspect (run.c):
+ * parked events marked as running or with an open TRY, those that were due, and the next
+ * WORKER_WINDOW events of the queue. Deliberately not here: how suspects are called. */
+#include "worker_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+static enum err_code randomize(struct worker *w, struct err *err)
+{
+	uint8_t bytes[WRITER_LEN + 8];
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return err_sys(err, ERR_IO, errno, "getrandom");
+	memcpy(w->writer, bytes, WRITER_LEN);
+	w->random = get_le64(bytes + WRITER_LEN) | 1;
+	return ERR_OK;
+}
+
+static enum err_code check_position(struct worker *w, struct err *err)
+{
+	struct stream_stat stat;
+
+	queue_stat(w->queue, STREAM_EVENTS, &stat);
+	w->suspect_end = stat.end;
+	if (w->read_offset >= stat.first && w->read_offset <= stat.end)
+		return ERR_OK;
+	return err_set(err, ERR_CORRUPT,
+		"the state stands at event %lld, the log holds %lld to %lld: they do not belong "
+		"together, restore both from one backup",
+		(long long)w->read_offset, (long long)stat.first, (long long)stat.end);
+}
+
+enum err_code worker_owner_claim(struct worker *w, bool *out_unclean, struct err *err)
+{
+	struct store_state state;
+	enum err_code rc;
+
+	store_state(w->store, &state);
+	w->journal = state.journal;
+	w->read_offset = state.next_offset;
+	w->told = -1;
+	*out_unclean = state.journal.epoch != 0 && !state.journal.released;
+	rc = check_position(w, err);
+	if (rc == ERR_OK)
+		rc = randomize(w, err);
+	if (rc == ERR_OK)
+		rc = worker_batch_control(w, JOURNAL_CLAIM, err);
+	if (rc != ERR_OK)
+		return rc;
+	w->suspects_left = *out_unclean ? WORKER_WINDOW : 0;
+	log_info("worker_claimed", log_int("epoch", (int64_t)w->journal.epoch),
+		log_int("position", w->read_offset),
+		log_str("after", *out_unclean ? "crash" : "release"));
+	return ERR_OK;
+}
+
+enum err_code worker_owner_release(struct worker *w, struct err *err)
+{
+	enum err_code rc = worker_batch_control(w, JOURNAL_RELEASE, err);
+
+	if (rc == ERR_OK)
+		rc = queue_done(w->queue, STREAM_EVENTS, worker_position(w), err);
+	if (rc == ERR_OK)
+		log_info("worker_released", log_int("position", worker_position(w)));
+	return rc;
+}

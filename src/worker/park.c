@@ -1,0 +1,522 @@
+/* park.c - subjects: whose turn it is, what waits in the store, and when it is looked at again.
+ *
+ * A subject is in memory while one of its events is in work or parked. What is parked blocks the
+ * events that come after it, except what only waits for a gap to be filled. A heap holds the
+ * subjects by the time of their next look; one that is due, but whose route has no place, stands in
+ * the route's list.
+ *
+ *   parked --due_ms--> worker_subject_turn() --place?--> route's ready list --worker_run_pump()-->
+ * worker_subject_turn()
+ *                           \--> a work, loaded from the store --> worker_work_turn()
+ *
+ * Deliberately not here: what the turn leads to (turn.c). */
+#include "worker_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the heap ---------------------------------------------------------------------- */
+
+static void place(struct worker *w, size_t at, struct subject *s)
+{
+	w->heap.at[at] = s;
+	s->heap = at + 1;
+}
+
+static void sift_up(struct worker *w, size_t at)
+{
+	struct subject *s = w->heap.at[at];
+
+	while (at > 0 && w->heap.at[(at - 1) / 2]->due_ms > s->due_ms) {
+		place(w, at, w->heap.at[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	place(w, at, s);
+}
+
+static void sift_down(struct worker *w, size_t at)
+{
+	struct subject *s = w->heap.at[at];
+
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child >= w->heap.count)
+			break;
+		if (child + 1 < w->heap.count &&
+			w->heap.at[child + 1]->due_ms < w->heap.at[child]->due_ms)
+			child++;
+		if (w->heap.at[child]->due_ms >= s->due_ms)
+			break;
+		place(w, at, w->heap.at[child]);
+		at = child;
+	}
+	place(w, at, s);
+}
+
+void worker_subject_undue(struct worker *w, struct subject *s)
+{
+	size_t at;
+
+	if (s->ready) {
+		TAILQ_REMOVE(&s->ready->ready[s->line], s, ready_link);
+		s->ready = NULL;
+	}
+	if (s->heap == 0)
+		return;
+	at = s->heap - 1;
+	s->heap = 0;
+	w->heap.count--;
+	if (at == w->heap.count)
+		return;
+	place(w, at, w->heap.at[w->heap.count]);
+	sift_up(w, at);
+	sift_down(w, w->heap.at[at]->heap - 1);
+}
+
+void worker_subject_due(struct worker *w, struct subject *s, int64_t at_ms)
+{
+	worker_subject_undue(w, s);
+	if (w->heap.count == w->heap.cap) {
+		const size_t cap = w->heap.cap ? 2 * w->heap.cap : 64;
+		struct subject **at = realloc(w->heap.at, cap * sizeof(*at));
+
+		if (!at) {
+			worker_break(w, &(struct err){ ERR_NOMEM, "no memory for a schedule" });
+			return;
+		}
+		w->heap.at = at;
+		w->heap.cap = cap;
+	}
+	s->due_ms = at_ms;
+	w->heap.at[w->heap.count++] = s;
+	sift_up(w, w->heap.count - 1);
+}
+
+int64_t worker_park_next_ms(const struct worker *w)
+{
+	return w->heap.count > 0 ? w->heap.at[0]->due_ms : INT64_MAX;
+}
+
+/* ---- the table --------------------------------------------------------------------- */
+
+struct subject *worker_subject_find(struct worker *w, struct slice name)
+{
+	struct subject *s;
+
+	HASH_FIND(hh, w->subjects, name.data, name.len, s);
+	return s;
+}
+
+struct subject *worker_subject_get(struct worker *w, struct slice name)
+{
+	struct subject *s = worker_subject_find(w, name);
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s) + name.len);
+	if (s) {
+		TAILQ_INIT(&s->fresh);
+		s->len = name.len;
+		memcpy(s->bytes, name.data, name.len);
+		HASH_ADD_KEYPTR(hh, w->subjects, s->bytes, s->len, s);
+		if (s->hh.tbl)
+			return s;
+		free(s);
+	}
+	worker_break(w, &(struct err){ ERR_NOMEM, "no memory for a subject" });
+	return NULL;
+}
+
+static void forget(struct worker *w, struct subject *s)
+{
+	worker_subject_undue(w, s);
+	w->suspect_subjects -= s->suspects;
+	HASH_DEL(w->subjects, s);
+	free(s);
+}
+
+void worker_subject_tidy(struct worker *w, struct subject *s)
+{
+	if (!s->busy && TAILQ_EMPTY(&s->fresh) && s->parked == 0)
+		forget(w, s);
+}
+
+void worker_park_free(struct worker *w)
+{
+	struct subject *s, *tmp;
+
+	HASH_ITER (hh, w->subjects, s, tmp) {
+		assert(TAILQ_EMPTY(&s->fresh));
+		forget(w, s);
+	}
+	free(w->heap.at);
+	w->heap.at = NULL;
+}
+
+/* ---- which of a subject's parked events is next ------------------------------------ */
+
+static bool gap_over(struct worker *w, const struct parked *p, const struct version *stored)
+{
+	const struct route *route = worker_table_number(w->table, p->route);
+	const struct version_facts facts = {
+		.rule = route && route->config ? route->config->rule : RULE_NEWER,
+		.has_entity = true,
+		.version = p->version,
+		/* A base is not kept beside the head: another rule than `next` lets it run, and
+		   looks then. */
+		.stored = stored,
+		.any_kind = true,
+		.now_ms = w->wall_ms,
+		.gap_deadline_ms = p->deadline_ms,
+	};
+
+	return worker_decide_version(&facts).action != ACTION_GAP;
+}
+
+/* Events that wait for a gap stand aside until it is filled or their time is over. */
+static bool pick_among(struct worker *w, const struct parked *list, size_t count,
+	const struct version *stored, struct parked *out)
+{
+	const struct parked *first = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].reason == PARK_GAP && gap_over(w, &list[i], stored)) {
+			*out = list[i];
+			return true;
+		}
+		if (list[i].reason != PARK_GAP && !first)
+			first = &list[i];
+	}
+	if (first)
+		*out = *first;
+	return first != NULL;
+}
+
+static int64_t soonest_gap(const struct worker *w, const struct parked *list, size_t count)
+{
+	int64_t soonest = INT64_MAX;
+
+	for (size_t i = 0; i < count; i++) {
+		int64_t left = list[i].deadline_ms - w->wall_ms;
+
+		if (list[i].reason == PARK_GAP && left < soonest)
+			soonest = left;
+	}
+	return soonest == INT64_MAX ? soonest : w->mono_ms + (soonest > 0 ? soonest : 0);
+}
+
+/* *out_look_ms: when nothing is to be done now, when to look again. */
+static bool pick(struct worker *w, struct subject *s, struct parked *out, int64_t *out_look_ms)
+{
+	struct item_version stored;
+	struct parked *list;
+	struct err err = ERR_INIT;
+	enum err_code rc;
+	bool found;
+	size_t count;
+
+	*out_look_ms = INT64_MAX;
+	if (s->gaps == 0)
+		return store_parked_head(w->store, worker_subject_name(s), out, &count);
+	list = calloc(s->parked, sizeof(*list));
+	rc = list ? store_version(w->store, worker_subject_name(s), &stored, &w->text, &err)
+		  : err_set(&err, ERR_NOMEM, "no memory for a list of %zu", s->parked);
+	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
+		free(list);
+		worker_break(w, &err);
+		return false;
+	}
+	count = store_parked_list(w->store, worker_subject_name(s), list, s->parked);
+	found = pick_among(w, list, count, rc == ERR_OK ? &stored.version : NULL, out);
+	if (!found)
+		*out_look_ms = soonest_gap(w, list, count);
+	free(list);
+	return found;
+}
+
+/* ---- turns ------------------------------------------------------------------------- */
+
+static enum err_code load(struct worker *w, struct subject *s, const struct parked *p,
+	struct work *work, struct err *err)
+{
+	struct item_park item;
+	enum err_code rc;
+
+	work->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
+	rc = store_parked_get(
+		w->store, worker_subject_name(s), p->offset, &work->bytes, &item, err);
+	if (rc != ERR_OK)
+		return rc;
+	work->record =
+		(struct record){ .key = item.key, .headers = item.headers, .body = item.body };
+	work->offset = item.offset;
+	work->reason = item.reason;
+	work->attempts = item.attempts;
+	work->first_ms = item.first_ms;
+	work->deadline_ms = item.deadline_ms;
+	work->first_failed_ms = item.first_failed_ms;
+	work->last_code = item.last_code;
+	work->redrive = item.redrive;
+	work->tried = p->tried;
+	memcpy(work->id.id16, item.id16, ID16_LEN);
+	(void)snprintf(work->error, sizeof(work->error), "%.*s", SLICE_FMT(item.error));
+	return event_decode(work->record.headers, &work->event, err);
+}
+
+static struct work *load_work(struct worker *w, struct subject *s, const struct parked *p)
+{
+	struct work *work = calloc(1, sizeof(*work));
+	struct err err = ERR_INIT;
+
+	if (!work) {
+		worker_break(w, &(struct err){ ERR_NOMEM, "no memory for a parked event" });
+		return NULL;
+	}
+	work->worker = w;
+	work->kept = work->parked = work->readable = true;
+	if (load(w, s, p, work, &err) != ERR_OK) {
+		(void)err_prefix(&err, "parked event %lld", (long long)p->offset);
+		if (err.code == ERR_SYNTAX || err.code == ERR_NOT_FOUND)
+			err.code = ERR_CORRUPT;
+		worker_break(w, &err);
+		buf_done(&work->bytes);
+		free(work);
+		return NULL;
+	}
+	work->subject = s;
+	work->subject_bytes = worker_subject_name(s);
+	work->since_ms = w->mono_ms;
+	worker_work_digest(w, work);
+	work->route = worker_table_number(w->table, p->route);
+	if (!work->route)
+		work->route = worker_table_match(w->table, &work->event);
+	return work;
+}
+
+static void take(struct worker *w, struct subject *s, const struct parked *p)
+{
+	struct work *work = load_work(w, s, p);
+
+	if (!work)
+		return;
+	worker_subject_undue(w, s);
+	if (s->suspects > 0) {
+		s->suspects--;
+		w->suspect_subjects--;
+		w->suspect_works++;
+		work->suspect = true;
+	}
+	s->busy = work;
+	worker_work_turn(w, work);
+}
+
+/* The head of a subject that nobody works on. Without a place for it nothing is loaded. */
+void worker_subject_turn(struct worker *w, struct subject *s)
+{
+	struct parked head;
+	struct route *route;
+	enum ready_line line;
+	int64_t look_ms;
+
+	assert(!s->busy);
+	s->moved = false;
+	if (!pick(w, s, &head, &look_ms)) {
+		if (look_ms != INT64_MAX)
+			worker_subject_due(w, s, look_ms);
+		return;
+	}
+	route = worker_table_number(w->table, head.route);
+	line = head.attempts > 0 ? LINE_RETRY : LINE_FIRST;
+	if (route && route->handler && !worker_run_room(w, route, line, s->suspects > 0)) {
+		worker_subject_undue(w, s);
+		worker_run_ready(route, s, line);
+		return;
+	}
+	take(w, s, &head);
+}
+
+static void park_followers(struct worker *w, struct subject *s)
+{
+	const struct park_plan plan = { .reason = PARK_ORDER, .next_ms = w->wall_ms };
+	struct work *work;
+
+	while ((work = TAILQ_FIRST(&s->fresh)) && !w->broken)
+		worker_work_park(w, work, &plan);
+}
+
+static int64_t look_at(struct worker *w, const struct subject *s, const struct parked *head)
+{
+	const struct route *route = worker_table_number(w->table, head->route);
+	int64_t at = w->mono_ms;
+
+	/* A gap that was picked is over; anything else has its time. */
+	if (head->reason != PARK_GAP && s->suspects == 0)
+		at += worker_retry_wait_ms(
+			route ? route->config : NULL, head->next_ts_ms, w->wall_ms);
+	return at > s->hold_ms ? at : s->hold_ms;
+}
+
+/* Parked events block: what came since is parked behind them, and the first is looked at in its
+ * time. */
+static void blocked(struct worker *w, struct subject *s)
+{
+	struct parked head;
+	int64_t look_ms;
+
+	park_followers(w, s);
+	if (!s->ready && !w->broken && pick(w, s, &head, &look_ms))
+		worker_subject_due(w, s, look_at(w, s, &head));
+}
+
+/* Events that wait for a gap come before what came since, if theirs is filled now. */
+static bool fill_gap(struct worker *w, struct subject *s)
+{
+	struct parked gap;
+	int64_t look_ms;
+
+	if (s->gaps == 0 || (!s->moved && (s->heap != 0 || s->ready)))
+		return false;
+	s->moved = false;
+	if (pick(w, s, &gap, &look_ms)) {
+		take(w, s, &gap);
+		return true;
+	}
+	if (look_ms != INT64_MAX)
+		worker_subject_due(w, s, look_ms);
+	return false;
+}
+
+/* Gives turns until somebody is busy or nobody is left. The last thing that is done with a subject:
+ * it may be gone afterwards. */
+void worker_subject_advance(struct worker *w, struct subject *s)
+{
+	while (!s->busy && !w->broken) {
+		struct work *work;
+
+		if (worker_subject_blocked(s)) {
+			blocked(w, s);
+			break;
+		}
+		if (fill_gap(w, s))
+			continue;
+		work = TAILQ_FIRST(&s->fresh);
+		if (!work)
+			break;
+		TAILQ_REMOVE(&s->fresh, work, line);
+		work->state = WORK_FRESH;
+		s->busy = work;
+		worker_work_turn(w, work);
+	}
+	worker_subject_tidy(w, s);
+}
+
+void worker_park_due(struct worker *w)
+{
+	while (w->heap.count > 0 && w->heap.at[0]->due_ms <= w->mono_ms && !worker_batch_full(w)) {
+		struct subject *s = w->heap.at[0];
+
+		worker_subject_undue(w, s);
+		s->hold_ms = 0;
+		if (!s->busy)
+			worker_subject_turn(w, s);
+		worker_subject_advance(w, s);
+	}
+}
+
+/* ---- events that take long --------------------------------------------------------- */
+
+static void park_old(struct worker *w, struct work *work)
+{
+	struct park_plan plan = { .next_ms = w->wall_ms };
+	struct subject *s = work->subject;
+
+	switch (work->state) {
+	case WORK_CALL:
+	case WORK_TRY: plan.reason = PARK_RUNNING; break;
+	case WORK_PLACE: plan.reason = PARK_BUSY; break;
+	case WORK_FRESH:
+	case WORK_TURN: plan.reason = PARK_ORDER; break;
+	}
+	worker_work_park(w, work, &plan);
+	if (s->busy && worker_subject_blocked(s))
+		park_followers(w, s);
+	worker_subject_advance(w, s);
+}
+
+/* The position must move on, so what has not ended by now is parked; calls go on all the same. */
+void worker_park_soft_timeouts(struct worker *w)
+{
+	struct work *work;
+
+	while ((work = TAILQ_FIRST(&w->window)) && !worker_batch_full(w)) {
+		if (w->mono_ms - work->since_ms < WORKER_SOFT_TIMEOUT_MS)
+			break;
+		park_old(w, work);
+	}
+}
+
+/* ---- at the start ------------------------------------------------------------------ */
+
+/* What may have been in work when the predecessor died: what said so, and what was due then. */
+static bool was_in_work(const struct worker *w, const struct parked *p)
+{
+	return p->reason == PARK_RUNNING || p->tried > 0 ||
+	       (p->reason != PARK_GAP && p->next_ts_ms <= w->wall_ms);
+}
+
+static void list_subject(struct worker *w, struct subject *s, bool unclean)
+{
+	struct parked head;
+	int64_t look_ms;
+
+	if (!pick(w, s, &head, &look_ms)) {
+		worker_subject_due(w, s, look_ms);
+		return;
+	}
+	if (unclean && w->suspect_subjects < WORKER_WINDOW && was_in_work(w, &head)) {
+		s->suspects = 1;
+		w->suspect_subjects++;
+	}
+	worker_subject_due(w, s, look_at(w, s, &head));
+}
+
+static bool count_subject(struct worker *w, struct subject *s)
+{
+	struct parked head, *list;
+
+	(void)store_parked_head(w->store, worker_subject_name(s), &head, &s->parked);
+	list = calloc(s->parked, sizeof(*list));
+	if (!list)
+		return false;
+	s->parked = store_parked_list(w->store, worker_subject_name(s), list, s->parked);
+	for (size_t i = 0; i < s->parked; i++)
+		s->gaps += list[i].reason == PARK_GAP;
+	free(list);
+	return true;
+}
+
+enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err)
+{
+	struct parked head;
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; rc == ERR_OK; i++) {
+		struct subject *s;
+
+		rc = store_parked_due(w->store, INT64_MAX, i, &w->text, &head, err);
+		if (rc != ERR_OK)
+			break;
+		s = worker_subject_get(w, buf_slice(&w->text));
+		if (!s || !count_subject(w, s))
+			return err_set(err, ERR_NOMEM, "no memory for the parked events");
+		list_subject(w, s, unclean);
+	}
+	if (rc != ERR_NOT_FOUND)
+		return rc;
+	if (err)
+		err_clear(err);
+	return ERR_OK;
+}

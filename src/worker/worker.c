@@ -1,0 +1,194 @@
+/* worker.c - the door: open, start, reload, change, stop, close.
+ *
+ * Deliberately not here: anything that the owner thread does (loop.c and from there). */
+#include "worker_priv.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define TEXT_MAX MIB(1)
+
+static enum err_code open_hosts(struct worker *w, struct err *err)
+{
+	enum err_code rc = fetch_open(WORKER_CALLS_MAX, &w->fetch, err);
+
+	return rc == ERR_OK ? exec_host_open(&w->exec, err) : rc;
+}
+
+static void init(struct worker *w, const struct clock *clock)
+{
+	w->clock = clock;
+	STAILQ_INIT(&w->retired);
+	TAILQ_INIT(&w->window);
+	worker_inbox_init(&w->inbox);
+	worker_board_init(&w->board);
+	worker_outs_init(w);
+	w->identity = w->subject_buf = w->text = BUF_INIT(TEXT_MAX);
+	w->marked = BUF_INIT(TEXT_MAX);
+	w->copy = BUF_INIT(JOURNAL_EMBEDDED_MAX);
+}
+
+enum err_code worker_open(struct config *config, const struct clock *clock, struct worker **out,
+	struct config_report *report, struct err *err)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	enum err_code rc;
+
+	if (!w)
+		return err_set(err, ERR_NOMEM, "no memory for a worker");
+	init(w, clock);
+	rc = worker_batch_open(w, err);
+	if (rc == ERR_OK)
+		rc = open_hosts(w, err);
+	if (rc == ERR_OK)
+		rc = worker_table_open(w, config, &w->table, report, err);
+	if (rc != ERR_OK) {
+		worker_close(&w);
+		return rc;
+	}
+	*out = w;
+	return ERR_OK;
+}
+
+enum err_code worker_start(
+	struct worker *w, struct queue *queue, struct store *store, struct err *err)
+{
+	bool unclean = false;
+	enum err_code rc;
+
+	assert(!w->thread.running);
+	w->queue = queue;
+	w->store = store;
+	worker_times(w);
+	rc = worker_table_bind(w, w->table, err);
+	if (rc == ERR_OK)
+		rc = worker_owner_claim(w, &unclean, err);
+	if (rc == ERR_OK)
+		rc = worker_park_load(w, unclean, err);
+	if (rc == ERR_OK)
+		rc = worker_outs_load(w, err);
+	if (rc == ERR_OK)
+		rc = worker_failed(w, err);
+	if (rc == ERR_OK)
+		rc = thread_start(&w->thread, "worker", worker_loop, w, err);
+	return rc;
+}
+
+/* Post a note and wait until the owner is through with it. */
+static bool ask(struct worker *w, struct note *note, const bool *done, struct cond *finished)
+{
+	cond_init(finished);
+	if (!worker_inbox_post(w, note)) {
+		cond_done(finished);
+		return false;
+	}
+	lock_take(&w->inbox.lock);
+	while (!*done)
+		(void)cond_wait(finished, &w->inbox.lock, -1);
+	lock_give(&w->inbox.lock);
+	cond_done(finished);
+	return true;
+}
+
+enum err_code worker_reload(
+	struct worker *w, struct config *config, struct config_report *report, struct err *err)
+{
+	struct reload_note note = { .note.kind = NOTE_RELOAD };
+	enum err_code rc = worker_table_open(w, config, &note.table, report, err);
+
+	if (rc != ERR_OK)
+		return rc;
+	if (!ask(w, &note.note, &note.done, &note.finished))
+		(void)err_set(&note.result, ERR_STOPPED, "the worker does not run");
+	if (note.result.code == ERR_OK)
+		return ERR_OK;
+	worker_table_close(&note.table);
+	return err_set(err, note.result.code, "%s", note.result.text);
+}
+
+enum err_code worker_change(struct worker *w, enum worker_change change, enum out_target target,
+	int64_t stream_offset, struct err *err)
+{
+	struct change_note note = { .note.kind = NOTE_CHANGE,
+		.change = change,
+		.target = target,
+		.stream_offset = stream_offset };
+
+	if (!ask(w, &note.note, &note.done, &note.finished))
+		return err_set(err, ERR_STOPPED, "the worker does not run");
+	return note.result.code == ERR_OK ? ERR_OK
+					  : err_set(err, note.result.code, "%s", note.result.text);
+}
+
+void worker_stop(struct worker *w, int64_t deadline_ms)
+{
+	lock_take(&w->inbox.lock);
+	w->inbox.stop = true;
+	w->inbox.stop_deadline_ms = deadline_ms;
+	cond_signal(&w->inbox.some);
+	lock_give(&w->inbox.lock);
+	if (w->thread.running)
+		queue_wake(w->queue, STREAM_EVENTS);
+	thread_join(&w->thread);
+}
+
+/* Results that nobody judged: a call's note is part of its work, which goes with its subject. */
+static void free_notes(struct worker *w)
+{
+	struct note *note;
+
+	while ((note = STAILQ_FIRST(&w->inbox.notes))) {
+		STAILQ_REMOVE_HEAD(&w->inbox.notes, link);
+		if (note->kind == NOTE_OUT)
+			worker_outs_drop(container_of(note, struct out_work, note));
+	}
+}
+
+/* Works that nobody will finish: all calls are back by now. */
+static void free_works(struct worker *w)
+{
+	struct subject *s, *tmp;
+	struct work *work;
+
+	HASH_ITER (hh, w->subjects, s, tmp) {
+		while ((work = TAILQ_FIRST(&s->fresh))) {
+			TAILQ_REMOVE(&s->fresh, work, line);
+			worker_work_leave_window(w, work);
+			worker_work_free(w, work);
+		}
+		if (s->busy) {
+			worker_work_leave_window(w, s->busy);
+			worker_work_free(w, s->busy);
+		}
+		s->busy = NULL;
+	}
+}
+
+void worker_close(struct worker **worker)
+{
+	struct worker *w = *worker;
+	struct table *table;
+
+	*worker = NULL;
+	if (!w)
+		return;
+	assert(!w->thread.running);
+	fetch_close(&w->fetch);
+	exec_host_close(&w->exec);
+	free_notes(w);
+	free_works(w);
+	worker_park_free(w);
+	worker_outs_free(w);
+	while ((table = STAILQ_FIRST(&w->retired))) {
+		STAILQ_REMOVE_HEAD(&w->retired, link);
+		worker_table_close(&table);
+	}
+	worker_table_close(&w->table);
+	worker_batch_free(w);
+	for (size_t i = 0; i < 5; i++)
+		buf_done((struct buf *[]){
+			&w->identity, &w->subject_buf, &w->text, &w->marked, &w->copy }[i]);
+	worker_board_done(&w->board);
+	worker_inbox_done(&w->inbox);
+	free(w);
+}

@@ -1,0 +1,431 @@
+/* worker_priv.h - what the files of this room share: the worker, its routes, subjects and works.
+ *
+ *   queue -> intake.c -> subject (park.c: one turn at a time) -> turn.c -> handler -> run.c
+ *                                                                  \-> end.c -> batch.c -> store,
+ * outs.c
+ *
+ * A work is an event in somebody's hands: fresh from the queue, waiting for its turn, for a place
+ * of its route, or in a call. It is `parked` when the store holds it too. A subject orders its
+ * works: at most one is busy, the others wait in the store (parked) or in memory (they came while a
+ * fresh one was busy).
+ *
+ * Positions: an event may end before an older one of another subject. Its ledger entry is committed
+ * then, ahead of the position, which is always the oldest event that has neither ended nor been
+ * parked; read again after a crash, an event that finds its own offset in the ledger is passed over
+ * (ACTION_SKIP).
+ *
+ * Errors: what cannot be undone halfway breaks the worker (worker_break()): the open batch is never
+ * committed, the thread stops, and the next start goes on from the last commit.
+ *
+ * Threads: everything here belongs to the owner thread, except struct inbox and struct board. */
+#pragma once
+
+#include "decide.h"
+
+#include "postern/log.h"
+#include "postern/metrics.h"
+#include "postern/thread.h"
+#include "postern/worker.h"
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+/* Without memory for a table row the row is not added; add sites look at hh.tbl. */
+#define HASH_NONFATAL_OOM 1
+#define HASH_FUNCTION(key, len, out) ((out) = (unsigned)hash_bytes((key), (len)))
+#define uthash_nonfatal_oom(row) ((void)(row))
+#include <uthash.h>
+
+#define WORKER_WINDOW                                                                              \
+	512 /* events with handlers whose outcome is not committed: the suspects of a crash */
+#define WORKER_WINDOW_BYTES MIB(16)
+#define WORKER_SOFT_TIMEOUT_MS                                                                     \
+	1000              /* then an event is parked, so that the position can move on             \
+			   */
+#define WORKER_HOLD_MS 10 /* a batch waits this long for calls that are about to end */
+#define WORKER_BATCH_EVENTS 16384
+#define WORKER_BATCH_MS 150
+#define WORKER_BATCH_BYTES MIB(8)
+#define WORKER_READ_EVENTS 1024
+#define WORKER_READ_BYTES MIB(4)
+#define WORKER_COMMIT_RETRY_MS 1000
+#define WORKER_UPKEEP_MS 1000
+#define WORKER_CALLS_MAX 4096
+#define WORKER_OUTS_MAX 64 /* outputs being published at once */
+
+struct worker;
+struct work;
+struct subject;
+
+/* ---- messages to the owner thread -------------------------------------------------- */
+
+enum note_kind { NOTE_CALL, NOTE_OUT, NOTE_CHANGE, NOTE_RELOAD };
+struct note {
+	STAILQ_ENTRY(note) link;
+	enum note_kind kind;
+};
+STAILQ_HEAD(note_list, note);
+/* Never full: each note is part of something that was bounded before. */
+struct inbox {
+	struct lock lock;
+	struct cond some;
+	struct note_list notes; /* guarded by lock, like the rest */
+	bool reading;           /* the owner waits in queue_read(), not here */
+	bool stop, closed;
+	int64_t stop_deadline_ms;
+};
+void worker_inbox_init(struct inbox *inbox);
+void worker_inbox_done(struct inbox *inbox);
+/* From any thread. False: the owner thread has ended; the note was not taken. */
+bool worker_inbox_post(struct worker *w, struct note *note);
+/* All notes; waits until deadline_ms (0: does not) for the first. */
+void worker_inbox_take(struct worker *w, int64_t deadline_ms, struct note_list *out);
+/* Going to wait in queue_read()? False: there are notes already. */
+bool worker_inbox_begin_read(struct worker *w);
+void worker_inbox_end_read(struct worker *w);
+
+/* ---- routes ------------------------------------------------------------------------ */
+
+TAILQ_HEAD(work_list, work);
+TAILQ_HEAD(subject_list, subject);
+
+enum ready_line { LINE_FIRST, LINE_RETRY, LINES }; /* first attempts do not wait behind retries */
+struct route {
+	const struct route_config *config; /* NULL: no route fits (name "") */
+	const char *name;
+	struct handler *handler; /* NULL where there is nothing to call */
+	struct table *table;
+	uint16_t number;
+	struct breaker breaker;
+	size_t calls;
+	size_t loaded;                    /* parked works among those that wait */
+	struct work_list waiting;         /* works that wait for a place; loaded ones first */
+	struct subject_list ready[LINES]; /* parked ones that are due and wait for a place */
+	int64_t held_ms[LINES]; /* monotonic: the breaker or the retry budget holds that line */
+	bool dlq_full;          /* a dead letter of this route had no room */
+	int64_t pause_ms;       /* monotonic: nothing is started before */
+	struct metric *outcomes[OUTCOME_COUNT], *age, *breaker_open;
+};
+/* All routes of one config. Works in a call keep the table alive. */
+struct table {
+	struct config *config;
+	size_t calls, count; /* count: with the one for events that no route fits, the last */
+	bool retired;
+	STAILQ_ENTRY(table) link;
+	struct route routes[];
+};
+MUST_CHECK enum err_code worker_table_open(struct worker *w, struct config *config,
+	struct table **out, struct config_report *report, struct err *err);
+MUST_CHECK enum err_code worker_table_bind(struct worker *w, struct table *table, struct err *err);
+void worker_table_close(struct table **table);
+struct route *worker_table_match(struct table *table, const struct event *event);
+struct route *worker_table_number(
+	struct table *table, uint16_t number); /* NULL: not in this config */
+/* Make `fresh` the table in use; breakers of destinations that stay keep their state. */
+void worker_table_swap(struct worker *w, struct table *fresh);
+void worker_table_unref(struct worker *w, struct table *table);
+void worker_route_show_breaker(struct route *route);
+
+/* ---- subjects and works ------------------------------------------------------------ */
+
+struct subject {
+	UT_hash_handle hh;
+	struct work *busy;      /* whose turn it is */
+	struct work_list fresh; /* events that came since, in order */
+	size_t parked, gaps;    /* in the store; how many of those wait for a gap alone */
+	bool moved;             /* its state moved: a gap may be filled */
+	size_t suspects;        /* so many next ones are called alone, after an unclean stop */
+	int64_t hold_ms;        /* monotonic: its head is not looked at before */
+	int64_t due_ms;         /* monotonic; while in the heap */
+	size_t heap;            /* place in the heap + 1; 0: not in it */
+	struct route *ready;    /* in whose lists of ready subjects it stands */
+	enum ready_line line;
+	TAILQ_ENTRY(subject) ready_link;
+	size_t len;
+	uint8_t bytes[];
+};
+static inline struct slice worker_subject_name(const struct subject *s)
+{
+	return (struct slice){ s->bytes, s->len };
+}
+
+/* An identity of a work in memory, for copies that come before its outcome is in the ledger. */
+struct claim {
+	UT_hash_handle hh;
+	uint8_t id16[ID16_LEN];
+	struct work *work;
+};
+
+enum work_state { WORK_FRESH, WORK_TURN, WORK_PLACE, WORK_TRY, WORK_CALL };
+struct work {
+	struct note note;
+	struct worker *worker;
+	enum work_state state;
+	bool kept;     /* on the heap; otherwise it borrows its bytes */
+	bool windowed; /* fresh, and neither ended nor parked */
+	bool parked;   /* the store holds it */
+	bool readable; /* the headers decoded */
+	bool known;    /* the ledger holds another event's entry for this identity: leave it */
+	bool has_replay;
+	bool suspect;
+	bool try_open;            /* the TRY of the coming call is committed */
+	unsigned tried;           /* TRYs that were never answered */
+	TAILQ_ENTRY(work) line;   /* its subject's, or its route's */
+	TAILQ_ENTRY(work) window; /* all fresh ones by offset */
+	struct subject *subject;
+	struct route *route;
+	struct claim id, replay;
+	int64_t since_ms; /* monotonic: taken from the queue */
+	int64_t offset;
+	uint8_t digest8[8];
+	enum park_reason reason; /* while parked */
+	unsigned attempts;
+	int64_t first_ms, deadline_ms, first_failed_ms; /* wall */
+	enum err_code last_code;
+	uint64_t redrive;
+	bool has_stored;
+	struct version stored; /* of the entity, read at its turn */
+	struct record record;
+	struct event event;
+	struct slice subject_bytes; /* borrowed; a kept work has its subject */
+	char error[ERR_TEXT_MAX];
+	struct handler_call call;
+	struct buf bytes;
+};
+
+/* ---- the open batch ---------------------------------------------------------------- */
+
+struct tally { /* counted when the batch is committed */
+	struct metric *outcome, *age;
+	double seconds; /* below 0: not observed */
+};
+enum batch_step { BATCH_OPEN, BATCH_BUILT, BATCH_APPLIED };
+struct change_note;
+STAILQ_HEAD(change_list, change_note);
+struct batch {
+	struct buf bytes;
+	struct item scratch;
+	enum batch_step step;
+	size_t events; /* taken from the queue since the last commit */
+	size_t items;
+	size_t handled;    /* events with handlers that ended since */
+	int64_t opened_ms; /* monotonic: the first thing in it */
+	bool urgent;       /* somebody waits for exactly this commit */
+	int64_t retry_ms;  /* monotonic: a commit failed, try again then; 0: none failed */
+	struct slice journalled;
+	struct tally *tallies;
+	size_t tally_count;
+	struct change_list changes; /* answered when it is committed */
+};
+MUST_CHECK enum err_code worker_batch_open(struct worker *w, struct err *err);
+void worker_batch_free(struct worker *w);
+void worker_batch_add(struct worker *w, const struct item *item);
+void worker_batch_touch(struct worker *w); /* there is something to commit, if only a position */
+void worker_batch_tally(struct worker *w, const struct work *work, enum outcome outcome);
+bool worker_batch_full(const struct worker *w);
+bool worker_batch_due(const struct worker *w, bool backlog);
+int64_t worker_batch_due_at(const struct worker *w);
+/* True: committed, and a new one is open. False: it has to be tried again, or the worker is broken.
+ */
+bool worker_batch_close(struct worker *w);
+MUST_CHECK enum err_code worker_batch_control(
+	struct worker *w, enum journal_type type, struct err *err); /* CLAIM, RELEASE */
+
+/* ---- outputs, changes, what others see --------------------------------------------- */
+
+struct out_work {
+	struct note note;
+	STAILQ_ENTRY(out_work) link;
+	int64_t offset;
+	uint32_t n;
+	enum out_target target;
+	bool refused; /* a kept request whose signature did not verify */
+	struct buf bytes;
+	struct record record;
+};
+STAILQ_HEAD(out_list, out_work);
+struct outs {
+	struct out_list staged, ready; /* ready: committed, to be published */
+	size_t flying;
+	bool dlq_full;
+	int64_t retry_ms;           /* monotonic: nothing is published before */
+	int64_t trimmed[OUT_TOPIC]; /* by target: the index begins there */
+	int64_t refused;            /* records in the quarantine that are refused requests */
+	bool recount;
+};
+void worker_outs_init(struct worker *w);
+void worker_outs_free(struct worker *w);
+void worker_outs_drop(struct out_work *out);
+void worker_outs_add(struct worker *w, const struct item_out *out);
+void worker_outs_committed(struct worker *w);
+MUST_CHECK enum err_code worker_outs_load(struct worker *w, struct err *err);
+void worker_outs_publish(struct worker *w);
+void worker_outs_finished(struct worker *w, struct out_work *out);
+void worker_outs_upkeep(struct worker *w);
+bool worker_outs_dlq_room(struct worker *w, size_t bytes);
+/* Is there room for a quarantined record? Only refused requests may be turned away; counted. */
+bool worker_outs_keep(struct worker *w, enum err_code code, size_t bytes);
+
+struct change_note {
+	struct note note;
+	STAILQ_ENTRY(change_note) link;
+	enum worker_change change;
+	enum out_target target;
+	int64_t stream_offset;
+	struct err result;
+	bool done; /* guarded by the inbox's lock */
+	struct cond finished;
+};
+void worker_change_decide(struct worker *w, struct change_note *change);
+void worker_change_answer(struct worker *w, struct change_note *change);
+
+struct reload_note {
+	struct note note;
+	struct table *table;
+	bool done; /* guarded by the inbox's lock */
+	struct cond finished;
+	struct err result;
+};
+
+/* What other threads may ask for. */
+struct board_route {
+	const char *name; /* of the store's table, or the config's */
+	uint64_t parked;
+	enum breaker_state breaker;
+	unsigned calls;
+	bool paused;
+};
+struct board {
+	struct lock lock;
+	/* all guarded by lock */
+	struct config *config; /* keeps the names alive */
+	struct board_route *routes;
+	size_t route_count;
+	int64_t lag, oldest_ms, position, end;
+	size_t calls;
+	struct store_totals totals;
+	enum err_code paused; /* ERR_OK or ERR_FULL */
+	char pause_text[ERR_TEXT_MAX];
+	struct err failed;
+};
+void worker_board_init(struct board *board);
+void worker_board_done(struct board *board);
+void worker_board_refresh(struct worker *w);
+void worker_board_pause(struct worker *w, const char *text); /* NULL: goes on */
+
+/* ---- the worker -------------------------------------------------------------------- */
+
+struct worker {
+	const struct clock *clock;
+	struct fetch *fetch;
+	struct exec_host *exec;
+	struct table *table;
+	STAILQ_HEAD(, table) retired;
+	struct queue *queue;
+	struct store *store;
+	struct thread thread;
+	struct inbox inbox;
+	struct board board;
+	_Atomic int64_t last_turn_ms; /* monotonic; written by the owner, read by anyone, alone */
+
+	int64_t wall_ms, mono_ms; /* of this turn */
+	struct journal_state journal;
+	uint8_t writer[WRITER_LEN]; /* random, of this incarnation */
+	int64_t read_offset;        /* next to take from the queue */
+	int64_t told;               /* the position that the queue was told */
+	bool broken, stopping;
+	int64_t stop_deadline_ms;
+	uint64_t random;
+
+	struct batch batch;
+	struct outs outs;
+	struct subject *subjects;
+	struct {
+		struct subject **at;
+		size_t count, cap;
+	} heap;
+	struct claim *claims;
+	struct work_list window;
+	size_t window_count, window_bytes;
+	size_t calls; /* under way, all routes */
+	struct work scratch;
+	struct buf identity, subject_buf, text, marked, copy; /* scratch */
+
+	/* After an unclean stop (owner.c). */
+	int64_t suspect_end;  /* fresh events below it are suspects ... */
+	size_t suspects_left; /* ... this many of them */
+	size_t suspect_subjects, suspect_works;
+	struct work *alone; /* the suspect in work */
+
+	bool store_full, park_full;
+	int64_t read_retry_ms; /* monotonic: the queue could not be read, try again then */
+	int64_t upkeep_ms, board_ms;
+};
+void worker_break(struct worker *w, const struct err *err);
+void worker_times(struct worker *w);
+double worker_random(struct worker *w); /* [0,1) */
+int64_t worker_position(const struct worker *w);
+
+/* intake.c. Returns whether more is waiting in the queue. */
+bool worker_intake(struct worker *w, int64_t deadline_ms);
+bool worker_intake_open(const struct worker *w);
+void worker_work_digest(struct worker *w, struct work *work);
+struct work *worker_work_keep(struct worker *w, struct work *scratch);
+void worker_work_leave_window(struct worker *w, struct work *work);
+void worker_work_free(struct worker *w, struct work *work);
+
+/* park.c */
+struct subject *worker_subject_find(struct worker *w, struct slice name);
+struct subject *worker_subject_get(
+	struct worker *w, struct slice name); /* NULL: no memory, broken */
+void worker_subject_tidy(struct worker *w, struct subject *subject);
+void worker_subject_advance(struct worker *w, struct subject *subject);
+void worker_subject_due(struct worker *w, struct subject *subject, int64_t at_mono_ms);
+void worker_subject_undue(struct worker *w, struct subject *subject);
+void worker_subject_turn(struct worker *w, struct subject *subject);
+static inline bool worker_subject_blocked(const struct subject *s)
+{
+	return s->parked > s->gaps;
+}
+MUST_CHECK enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err);
+void worker_park_due(struct worker *w);
+int64_t worker_park_next_ms(const struct worker *w);
+void worker_park_soft_timeouts(struct worker *w);
+void worker_park_free(struct worker *w);
+
+/* turn.c: a work whose turn it is. */
+void worker_work_turn(struct worker *w, struct work *work);
+
+/* run.c: calls and their results. */
+void worker_run_place(struct worker *w, struct work *work);
+void worker_run_leave(struct work *work); /* it no longer waits for a place */
+void worker_run_pump(struct worker *w);
+void worker_run_committed(struct worker *w); /* a TRY may have become durable */
+void worker_run_finished(struct worker *w, struct work *work);
+bool worker_run_suspects(const struct worker *w);
+/* Could a call of this route start now? */
+bool worker_run_room(
+	struct worker *w, const struct route *route, enum ready_line line, bool suspect);
+void worker_run_ready(struct route *route, struct subject *subject, enum ready_line line);
+/* When a held or paused route is to be looked at again. */
+int64_t worker_run_next_ms(const struct worker *w);
+
+/* end.c: outcomes and parking, as items of the batch. */
+void worker_work_end(struct worker *w, struct work *work, enum outcome outcome, enum err_code code);
+struct park_plan {
+	enum park_reason reason;
+	enum err_code code;
+	int64_t next_ms, deadline_ms; /* wall */
+};
+void worker_work_park(struct worker *w, struct work *work, const struct park_plan *plan);
+/* To the dead letters, or, while they have no room, parked until they have. */
+void worker_work_die(struct worker *w, struct work *work, enum err_code code);
+/* A parked work, looked at too early: again in wait_ms. Nothing is written. */
+void worker_work_put_off(struct worker *w, struct work *work, int64_t wait_ms);
+
+/* owner.c */
+MUST_CHECK enum err_code worker_owner_claim(struct worker *w, bool *out_unclean, struct err *err);
+MUST_CHECK enum err_code worker_owner_release(struct worker *w, struct err *err);
+
+/* loop.c */
+void *worker_loop(void *worker);

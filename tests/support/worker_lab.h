@@ -1,0 +1,612 @@
+/* worker_lab.h - a worker with its queue and store, and a handler whose answers the test writes.
+ *
+ * The program that includes this defines the handler's door itself (LAB_FAKE_HANDLER), so a call is
+ * answered by a script: by the first word of the event's id (done, fail, never, hold, ...), or by
+ * hand. Included by test programs only; assertions run on the main thread. */
+#pragma once
+
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "postern/crypto.h"
+#include "postern/handler.h"
+#include "postern/log.h"
+#include "postern/metrics.h"
+#include "postern/text.h"
+#include "postern/thread.h"
+#include "postern/worker.h"
+
+#define LAB_WAIT_MS 20000 /* nothing takes so long; a test that waits longer has failed */
+#define LAB_CALLS 4096
+
+static inline int64_t lab_mono_ms(void)
+{
+	return clock_system()->mono_ms(clock_system());
+}
+
+/* Wall time that a test may turn; the monotonic clock is the machine's. */
+static _Atomic int64_t lab_wall_step_ms;
+static int64_t lab_wall_ms(const struct clock *clock)
+{
+	(void)clock;
+	return clock_system()->wall_ms(clock_system()) + lab_wall_step_ms;
+}
+static int64_t lab_clock_mono_ms(const struct clock *clock)
+{
+	(void)clock;
+	return clock_system()->mono_ms(clock_system());
+}
+static int64_t lab_clock_mono_ns(const struct clock *clock)
+{
+	(void)clock;
+	return clock_system()->mono_ns(clock_system());
+}
+static const struct clock lab_clock = { lab_wall_ms, lab_clock_mono_ms, lab_clock_mono_ns };
+
+#define LAB_UNTIL(condition)                                                                       \
+	do {                                                                                       \
+		const int64_t lab_deadline = lab_mono_ms() + LAB_WAIT_MS;                          \
+		while (!(condition)) {                                                             \
+			if (lab_mono_ms() > lab_deadline)                                          \
+				fail_msg("waited too long for: %s", #condition);                   \
+			(void)usleep(500);                                                         \
+		}                                                                                  \
+	} while (0)
+
+/* ---- the handler's door, scripted -------------------------------------------------- */
+
+struct lab_call {
+	char id[64], route[64];
+	unsigned attempt;
+	bool back; /* answered */
+	struct handler_call *call;
+};
+static struct {
+	struct lock lock;
+	/* all guarded by lock */
+	struct lab_call calls[LAB_CALLS];
+	size_t count;
+	size_t now, most; /* under way */
+	int64_t retry_after_ms;
+} lab_handler;
+
+#ifdef LAB_FAKE_HANDLER
+struct handler {
+	bool none;
+};
+
+enum err_code handler_open(const struct handler_opts *opts, struct handler **out, struct err *err)
+{
+	struct handler *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return err_set(err, ERR_NOMEM, "no memory");
+	h->none = opts->route->handler.type == HANDLER_NONE;
+	*out = h;
+	return ERR_OK;
+}
+
+void handler_close(struct handler **handler)
+{
+	free(*handler);
+	*handler = NULL;
+}
+
+bool handler_is_none(const struct handler *handler)
+{
+	return handler->none;
+}
+
+static const struct {
+	const char *word;
+	enum handler_verdict verdict;
+	enum err_code code;
+	unsigned until; /* this attempt and later ones are done; 0: never */
+} lab_script[] = {
+	{ "done", HANDLER_DONE, ERR_OK, 0 },
+	{ "fail", HANDLER_RETRY, ERR_HANDLER_FAILED, 0 },
+	{ "timeout", HANDLER_RETRY, ERR_HANDLER_TIMEOUT, 0 },
+	{ "third", HANDLER_RETRY, ERR_HANDLER_UNREACHABLE, 3 },
+	{ "never", HANDLER_NEVER, ERR_HANDLER_REFUSED, 0 },
+	{ "later", HANDLER_NEVER, ERR_HANDLER_REFUSED, 0 },
+};
+
+static void lab_finish(struct lab_call *c, enum handler_verdict verdict, enum err_code code)
+{
+	struct handler_call *call = c->call;
+
+	c->back = true;
+	lab_handler.now--;
+	call->verdict = verdict;
+	call->code = code;
+	call->retry_after_ms = lab_handler.retry_after_ms;
+	(void)snprintf(
+		call->error, sizeof(call->error), "%s", code == ERR_OK ? "" : "as the script says");
+	call->done(call);
+}
+
+enum err_code handler_start(struct handler *handler, struct handler_call *call, struct err *err)
+{
+	struct lab_call *c;
+
+	(void)handler;
+	(void)err;
+	lock_take(&lab_handler.lock);
+	c = &lab_handler.calls[lab_handler.count++ % LAB_CALLS];
+	*c = (struct lab_call){ .attempt = call->attempt, .call = call };
+	(void)snprintf(c->id, sizeof(c->id), "%.*s", SLICE_FMT(call->event->id));
+	(void)snprintf(c->route, sizeof(c->route), "%.*s", SLICE_FMT(call->route));
+	lab_handler.now++;
+	if (lab_handler.now > lab_handler.most)
+		lab_handler.most = lab_handler.now;
+	for (size_t i = 0; i < ARRAY_LEN(lab_script); i++) {
+		if (strncmp(c->id, lab_script[i].word, strlen(lab_script[i].word)) != 0)
+			continue;
+		if (lab_script[i].until != 0 && call->attempt >= lab_script[i].until)
+			lab_finish(c, HANDLER_DONE, ERR_OK);
+		else
+			lab_finish(c, lab_script[i].verdict, lab_script[i].code);
+		break;
+	}
+	lock_give(&lab_handler.lock);
+	return ERR_OK;
+}
+
+/* Is a call for this event under way ("hold..." ids wait for lab_answer())? */
+static inline bool lab_called(const char *id)
+{
+	bool found = false;
+
+	lock_take(&lab_handler.lock);
+	for (size_t i = 0; i < lab_handler.count; i++)
+		found |= !lab_handler.calls[i].back && strcmp(lab_handler.calls[i].id, id) == 0;
+	lock_give(&lab_handler.lock);
+	return found;
+}
+
+static inline void lab_answer(const char *id, enum handler_verdict verdict, enum err_code code)
+{
+	LAB_UNTIL(lab_called(id));
+	lock_take(&lab_handler.lock);
+	for (size_t i = 0; i < lab_handler.count; i++) {
+		if (!lab_handler.calls[i].back && strcmp(lab_handler.calls[i].id, id) == 0)
+			lab_finish(&lab_handler.calls[i], verdict, code);
+	}
+	lock_give(&lab_handler.lock);
+}
+#endif
+
+static inline size_t lab_calls_of(const char *id)
+{
+	size_t n = 0;
+
+	lock_take(&lab_handler.lock);
+	for (size_t i = 0; i < lab_handler.count && i < LAB_CALLS; i++)
+		n += strcmp(lab_handler.calls[i].id, id) == 0;
+	lock_give(&lab_handler.lock);
+	return n;
+}
+
+/* "a b c": the ids in the order of their calls. */
+static inline void lab_order(char *out, size_t max)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	lock_take(&lab_handler.lock);
+	for (size_t i = 0; i < lab_handler.count && i < LAB_CALLS && at < max; i++)
+		at += (size_t)snprintf(
+			out + at, max - at, "%s%s", i ? " " : "", lab_handler.calls[i].id);
+	lock_give(&lab_handler.lock);
+}
+
+/* ---- configs ----------------------------------------------------------------------- */
+
+#define LAB_SOURCES                                                                                \
+	"\"sources\": {\"shop\": {\"preset\": \"github\", \"tenant\": \"acme\","                   \
+	" \"keys\": [{\"env\": \"K\"}]},"                                                          \
+	"\"strict\": {\"preset\": \"github\", \"tenant\": \"acme\", \"on_reuse\": \"quarantine\"," \
+	" \"keys\": [{\"env\": \"K\"}]},"                                                          \
+	"\"loose\": {\"preset\": \"github\", \"tenant\": \"acme\", \"on_replay\": \"apply\","      \
+	" \"keys\": [{\"env\": \"K\"}]}}"
+#define LAB_RETRY                                                                                  \
+	"\"retry\": {\"attempts\": 3, \"base_ms\": 2, \"cap_ms\": 4},"                             \
+	"\"breaker\": {\"failures\": 1000, \"ratio\": 1}"
+#define LAB_HTTP "\"handler\": {\"type\": \"http\", \"url\": \"http://127.0.0.1:1/\"}"
+#define LAB_CONFIG(routes, more)                                                                   \
+	"{\"data_dir\": \"data\"," more LAB_SOURCES ", \"routes\": [" routes "]}"
+#define LAB_NONE_ROUTE "{\"name\": \"all\", \"match\": {}, \"handler\": {\"type\": \"none\"}}"
+#define LAB_CALL_ROUTE "{\"name\": \"call\", \"match\": {}, " LAB_HTTP ", " LAB_RETRY "}"
+#define LAB_REPLAY "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* ---- the lab ----------------------------------------------------------------------- */
+
+struct lab {
+	char dir[64], path[96];
+	const char *config_text;
+	struct config *config;
+	struct queue *queue;
+	struct store *store;
+	struct worker *worker;
+	struct store_view *view;
+	struct lock lock;
+	size_t appended, durable; /* durable: guarded by lock */
+	bool disk;                /* lmdb and files instead of memory */
+	int64_t dlq_bytes, quarantine_bytes;
+	int64_t received_ms; /* 0: now */
+};
+
+static void lab_events_done(void *ctx, struct record *list)
+{
+	struct lab *lab = ctx;
+
+	lock_take(&lab->lock);
+	for (; list; list = list->next)
+		lab->durable++;
+	lock_give(&lab->lock);
+}
+
+static void lab_outputs_done(void *ctx, struct record *list)
+{
+	struct lab *lab = ctx;
+
+	worker_outputs_done(lab->worker, list);
+}
+
+static inline struct config *lab_config(struct lab *lab, const char *text)
+{
+	struct config_report report = { .count = 0 };
+	struct config *config = NULL;
+	struct err err = ERR_INIT;
+	FILE *file = fopen(lab->path, "we");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	if (config_load(lab->path, NULL, &config, &report, &err) != ERR_OK)
+		fail_msg("%s: %s", err.text, report.count ? report.problems[0].text : "");
+	config_report_done(&report);
+	return config;
+}
+
+static inline void lab_open_queue(struct lab *lab)
+{
+	struct queue_opts opts = { .dir = lab->dir,
+		.writes_events = true,
+		.works = true,
+		.segment_bytes = (int64_t)MIB(1),
+		.events_done = lab_events_done,
+		.outputs_done = lab_outputs_done,
+		.events_ctx = lab,
+		.outputs_ctx = lab,
+		.clock = &lab_clock };
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < STREAM_COUNT; i++)
+		opts.limits[i] = (struct stream_limits){ (int64_t)MIB(64), 3600000 };
+	if (lab->dlq_bytes)
+		opts.limits[STREAM_DLQ].max_bytes = lab->dlq_bytes;
+	if (lab->quarantine_bytes)
+		opts.limits[STREAM_QUARANTINE].max_bytes = lab->quarantine_bytes;
+	if ((lab->disk ? queue_embedded_open(&opts, &lab->queue, &err)
+		       : queue_mem_open(&opts, &lab->queue, &err)) != ERR_OK)
+		fail_msg("queue: %s", err.text);
+}
+
+static inline void lab_open_store(struct lab *lab)
+{
+	char dir[96];
+	const struct store_opts opts = { .dir = dir,
+		.dedupe_ms = 3600000,
+		.ledger_max_bytes = (int64_t)MIB(64),
+		.clock = &lab_clock };
+	struct err err = ERR_INIT;
+
+	(void)snprintf(dir, sizeof(dir), "%s/state", lab->dir);
+	if ((lab->disk ? store_lmdb_open(&opts, &lab->store, &err)
+		       : store_mem_open(&opts, &lab->store, &err)) != ERR_OK)
+		fail_msg("store: %s", err.text);
+	assert_int_equal(store_view_open(lab->store, &lab->view, &err), ERR_OK);
+}
+
+/* The files of a lab, without a worker. */
+static inline struct lab *lab_new(const char *config_text)
+{
+	struct lab *lab = calloc(1, sizeof(*lab));
+
+	assert_non_null(lab);
+	lab_wall_step_ms = 0;
+	log_set_level(getenv("LAB_LOG") ? LOG_DEBUG : LOG_ERROR);
+	(void)snprintf(lab->dir, sizeof(lab->dir), "/tmp/postern-worker-XXXXXX");
+	assert_non_null(mkdtemp(lab->dir));
+	(void)snprintf(lab->path, sizeof(lab->path), "%s/postern.json", lab->dir);
+	lock_init(&lab->lock);
+	lock_init(&lab_handler.lock);
+	lab_handler.count = lab_handler.now = lab_handler.most = 0;
+	lab_handler.retry_after_ms = -1;
+	lab->config = lab_config(lab, config_text);
+	return lab;
+}
+
+static inline void lab_start(struct lab *lab)
+{
+	struct config_report report = { .count = 0 };
+	struct err err = ERR_INIT;
+
+	if (worker_open(lab->config, &lab_clock, &lab->worker, &report, &err) != ERR_OK)
+		fail_msg("worker: %s", err.text);
+	config_report_done(&report);
+	if (!lab->queue)
+		lab_open_queue(lab);
+	if (!lab->store)
+		lab_open_store(lab);
+	if (worker_start(lab->worker, lab->queue, lab->store, &err) != ERR_OK)
+		fail_msg("start: %s", err.text);
+}
+
+static inline struct lab *lab_open(const char *config_text)
+{
+	struct lab *lab = lab_new(config_text);
+
+	lab_start(lab);
+	return lab;
+}
+
+static inline void lab_stop(struct lab *lab, int64_t in_ms)
+{
+	worker_stop(lab->worker, lab_mono_ms() + in_ms);
+}
+
+static inline int lab_remove_one(
+	const char *path, const struct stat *st, int type, struct FTW *walk)
+{
+	(void)st;
+	(void)type;
+	(void)walk;
+	return remove(path);
+}
+
+/* Stopped or not. */
+static inline void lab_close_worker(struct lab *lab)
+{
+	if (lab->worker)
+		lab_stop(lab, 2000);
+}
+
+static inline void lab_close(struct lab *lab)
+{
+	lab_close_worker(lab);
+	queue_close(&lab->queue);
+	worker_close(&lab->worker);
+	store_view_close(&lab->view);
+	store_close(&lab->store);
+	config_unref(&lab->config);
+	(void)nftw(lab->dir, lab_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	lock_done(&lab->lock);
+	lock_done(&lab_handler.lock);
+	free(lab);
+}
+
+/* ---- events ------------------------------------------------------------------------ */
+
+struct lab_event {
+	const char *id, *entity, *type, *source, *version, *base, *body, *replay, *quarantine;
+};
+
+static inline struct event lab_decode(
+	const struct lab *lab, const struct lab_event *e, char digest[65])
+{
+	const char *body = e->body ? e->body : "{}";
+	uint8_t sum[32];
+	struct event event = { .id = slice_str(e->id),
+		.source = slice_str(e->source ? e->source : "shop"),
+		.tenant = slice_str("acme"),
+		.type = slice_str(e->type ? e->type : "thing"),
+		.entity = slice_str(e->entity),
+		.base = slice_str(e->base),
+		.replay = slice_str(e->replay),
+		.quarantine = slice_str(e->quarantine) };
+
+	event.received_ms = event.time_ms =
+		lab->received_ms ? lab->received_ms : lab_clock.wall_ms(&lab_clock);
+	if (e->version)
+		assert_int_equal(
+			version_parse(slice_str(e->version), &event.version, NULL), ERR_OK);
+	crypto_sha256(slice_str(body), sum);
+	text_hex(sum, sizeof(sum), digest);
+	event.digest = (struct slice){ (const uint8_t *)digest, 64 };
+	return event;
+}
+
+static inline void lab_append(struct lab *lab, struct record *record)
+{
+	struct err err = ERR_INIT;
+	size_t want;
+
+	want = ++lab->appended;
+	if (queue_append(lab->queue, STREAM_EVENTS, record, &err) != ERR_OK)
+		fail_msg("append: %s", err.text);
+	for (;;) {
+		size_t durable;
+
+		lock_take(&lab->lock);
+		durable = lab->durable;
+		lock_give(&lab->lock);
+		if (durable >= want)
+			break;
+		(void)usleep(50);
+	}
+	assert_int_equal(record->result, ERR_OK);
+}
+
+/* Append one event; gives its offset. */
+static inline int64_t lab_send(struct lab *lab, const struct lab_event *e)
+{
+	char digest[65];
+	struct event event = lab_decode(lab, e, digest);
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX), key = BUF_INIT(EVENT_KEY_MAX + 1);
+	struct record record = { .body = slice_str(e->body ? e->body : "{}") };
+
+	assert_int_equal(event_encode(&event, &headers, NULL), ERR_OK);
+	assert_int_equal(event_key(&event, false, &key, NULL), ERR_OK);
+	record.headers = buf_slice(&headers);
+	record.key = buf_slice(&key);
+	lab_append(lab, &record);
+	buf_done(&headers);
+	buf_done(&key);
+	return record.offset;
+}
+
+static inline void lab_send_all(struct lab *lab, const struct lab_event *events, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		(void)lab_send(lab, &events[i]);
+}
+
+/* ---- what became of them ----------------------------------------------------------- */
+
+static inline void lab_id16(const char *source, const char *id, uint8_t out[ID16_LEN])
+{
+	const struct event event = {
+		.id = slice_str(id), .source = slice_str(source), .tenant = slice_str("acme")
+	};
+	struct buf bytes = BUF_INIT(4096);
+	uint8_t sum[32];
+
+	assert_int_equal(event_identity(&event, &bytes, NULL), ERR_OK);
+	crypto_sha256(buf_slice(&bytes), sum);
+	memcpy(out, sum, ID16_LEN);
+	buf_done(&bytes);
+}
+
+static inline bool lab_seen(struct lab *lab, const char *id, struct item_seen *out)
+{
+	uint8_t id16[ID16_LEN];
+
+	lab_id16("shop", id, id16);
+	return store_view_seen(lab->view, id16, out, NULL) == ERR_OK;
+}
+
+static inline enum outcome lab_outcome(struct lab *lab, const char *id)
+{
+	struct item_seen seen;
+
+	return lab_seen(lab, id, &seen) ? seen.outcome : OUTCOME_NONE;
+}
+
+static inline int64_t lab_position(struct lab *lab)
+{
+	struct store_state state;
+
+	return store_view_state(lab->view, &state, NULL) == ERR_OK ? state.next_offset : -1;
+}
+
+/* The worker has passed everything that was sent (ended or parked). */
+static inline void lab_passed(struct lab *lab)
+{
+	struct stream_stat stat;
+
+	queue_stat(lab->queue, STREAM_EVENTS, &stat);
+	LAB_UNTIL(lab_position(lab) == stat.end);
+}
+
+static inline void lab_ends(
+	struct lab *lab, const char *id, enum outcome outcome, enum err_code code)
+{
+	struct item_seen seen = { .outcome = OUTCOME_NONE };
+
+	LAB_UNTIL(lab_outcome(lab, id) == outcome);
+	assert_true(lab_seen(lab, id, &seen));
+	assert_string_equal(err_name(seen.code), err_name(code));
+}
+
+static inline bool lab_version(
+	struct lab *lab, const char *entity, struct item_version *out, struct buf *text)
+{
+	const struct event event = { .entity = slice_str(entity), .tenant = slice_str("acme") };
+	struct buf subject = BUF_INIT(4096);
+	bool found;
+
+	assert_int_equal(event_subject(&event, &subject, NULL), ERR_OK);
+	found = store_view_version(lab->view, buf_slice(&subject), out, text, NULL) == ERR_OK;
+	buf_done(&subject);
+	return found;
+}
+
+/* The stored version of an entity as text, and its last event. */
+static inline void lab_state(
+	struct lab *lab, const char *entity, const char *version, const char *event_id)
+{
+	struct buf text = BUF_INIT(MIB(1));
+	struct item_version stored;
+	char have[VERSION_TEXT_MAX];
+
+	assert_true(lab_version(lab, entity, &stored, &text));
+	version_text(stored.version, have);
+	assert_string_equal(have, version);
+	assert_true(slice_eq_str(stored.event_id, event_id));
+	buf_done(&text);
+}
+
+/* The n-th entry of an index; false: there are not so many. */
+static inline bool lab_entry(struct lab *lab, enum out_target target, size_t n,
+	struct store_entry *out, struct buf *text)
+{
+	int64_t from = 0;
+
+	for (size_t i = 0;; i++) {
+		if (store_view_entry_next(lab->view, target, from, text, out, NULL) != ERR_OK)
+			return false;
+		if (i == n)
+			return true;
+		from = out->stream_offset + 1;
+	}
+}
+
+static inline size_t lab_entries(struct lab *lab, enum out_target target)
+{
+	struct buf text = BUF_INIT(MIB(1));
+	struct store_entry entry;
+	size_t n = 0;
+
+	while (lab_entry(lab, target, n, &entry, &text))
+		n++;
+	buf_done(&text);
+	return n;
+}
+
+static inline int64_t lab_count(enum metric_family family, const char *a, const char *b)
+{
+	return metric_value(metric_series(family, a, b));
+}
+
+/* A number of the status: {"queue":{"lag":3 ...: the first member with this name. -1: none. */
+static inline int64_t lab_status(struct lab *lab, const char *name)
+{
+	struct buf out = BUF_INIT(MIB(1));
+	char quoted[64];
+	const char *at;
+	long long value = -1;
+
+	assert_int_equal(buf_put_str(&out, "{", NULL), ERR_OK);
+	assert_int_equal(worker_status(lab->worker, &out, NULL), ERR_OK);
+	(void)snprintf(quoted, sizeof(quoted), "\"%s\":", name);
+	at = strstr(buf_str(&out), quoted);
+	if (at)
+		(void)sscanf(at + strlen(quoted), "%lld", &value);
+	buf_done(&out);
+	return value;
+}
+
+/* LAB_TEST names one test, for looking at it alone. */
+#define lab_run(tests)                                                                             \
+	(cmocka_set_test_filter(getenv("LAB_TEST")), cmocka_run_group_tests((tests), NULL, NULL))

@@ -1,0 +1,494 @@
+/* The owner thread over a longer life: operators, stops and starts, suspects, limits. */
+#define LAB_FAKE_HANDLER
+#include "support/worker_lab.h"
+
+static const char none_config[] = LAB_CONFIG(LAB_NONE_ROUTE, "");
+static const char call_config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
+
+/* ---- operators --------------------------------------------------------------------- */
+
+static void dead_letters_are_replayed(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "later", .entity = "x", .version = "1" },
+		{ .id = "never", .entity = "x", .version = "2" },
+		{ .id = "done", .entity = "x", .version = "3" },
+	};
+	struct err err = ERR_INIT;
+	struct buf text = BUF_INIT(MIB(1));
+	struct store_entry entry;
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	lab_send_all(lab, events, 1);
+	lab_ends(lab, "later", OUTCOME_DEAD, ERR_HANDLER_REFUSED);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
+	assert_true(lab_entry(lab, OUT_DLQ, 0, &entry, &text));
+	/* it fails again: a new dead letter */
+	assert_int_equal(
+		worker_change(lab->worker, CHANGE_REPLAY, OUT_DLQ, entry.stream_offset, &err),
+		ERR_OK);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 2);
+	lab_ends(lab, "later", OUTCOME_DEAD, ERR_HANDLER_REFUSED);
+	assert_int_equal(lab_calls_of("later"), 2);
+	/* once only */
+	assert_int_equal(
+		worker_change(lab->worker, CHANGE_REPLAY, OUT_DLQ, entry.stream_offset, &err),
+		ERR_USAGE);
+	assert_non_null(strstr(err.text, "replayed"));
+	/* a newer version has been applied: the replay passes the rule, and is stale */
+	lab_send_all(lab, events + 1, 2);
+	lab_ends(lab, "done", OUTCOME_APPLIED, ERR_OK);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 3);
+	err_clear(&err);
+	assert_true(lab_entry(lab, OUT_DLQ, 1, &entry, &text));
+	assert_int_equal(
+		worker_change(lab->worker, CHANGE_REPLAY, OUT_DLQ, entry.stream_offset, &err),
+		ERR_OK);
+	lab_ends(lab, "later", OUTCOME_STALE, ERR_STALE_VERSION);
+	buf_done(&text);
+	lab_close(lab);
+}
+
+static void a_replay_is_worked_like_any(void **state)
+{
+	static const struct lab_event event = { .id = "hold", .entity = "x", .version = "1" };
+	static const struct lab_event behind = { .id = "done", .entity = "x", .version = "2" };
+	struct err err = ERR_INIT;
+	struct item_seen seen;
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	(void)lab_send(lab, &event);
+	lab_answer("hold", HANDLER_NEVER, ERR_HANDLER_REFUSED);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
+	assert_int_equal(worker_change(lab->worker, CHANGE_REPLAY, OUT_DLQ, 0, &err), ERR_OK);
+	LAB_UNTIL(lab_called("hold"));
+	lab_ends(lab, "hold", OUTCOME_PARKED, ERR_OK);
+	/* it blocks its subject like any parked event */
+	(void)lab_send(lab, &behind);
+	lab_passed(lab);
+	lab_ends(lab, "done", OUTCOME_PARKED, ERR_OK);
+	assert_int_equal(lab_calls_of("done"), 0);
+	lab_answer("hold", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "hold", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "done", OUTCOME_APPLIED, ERR_OK);
+	assert_true(lab_seen(lab, "hold", &seen));
+	assert_int_equal(seen.attempts, 1);
+	assert_int_equal(seen.offset, 0);
+	lab_state(lab, "x", "2", "done");
+	lab_close(lab);
+}
+
+static void changes_that_make_no_sense(void **state)
+{
+	static const struct lab_event event = { .id = "never", .entity = "x" };
+	static const struct {
+		enum worker_change change;
+		enum out_target target;
+		int64_t offset;
+		enum err_code code;
+	} rows[] = {
+		{ CHANGE_REPLAY, OUT_DLQ, 1, ERR_NOT_FOUND },
+		{ CHANGE_REPLAY, OUT_QUARANTINE, 0, ERR_USAGE },
+		{ CHANGE_ACCEPT, OUT_DLQ, 0, ERR_USAGE },
+		{ CHANGE_ACCEPT, OUT_QUARANTINE, 0, ERR_NOT_FOUND },
+		{ CHANGE_DROP, OUT_DLQ, 0, ERR_OK },
+		{ CHANGE_DROP, OUT_DLQ, 0, ERR_USAGE },
+		{ CHANGE_REPLAY, OUT_DLQ, 0, ERR_USAGE },
+	};
+	struct lab *lab = lab_open(call_config);
+	struct err err = ERR_INIT;
+
+	(void)state;
+	(void)lab_send(lab, &event);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		err_clear(&err);
+		assert_int_equal(worker_change(lab->worker, rows[i].change, rows[i].target,
+					 rows[i].offset, &err),
+			rows[i].code);
+	}
+	lab_stop(lab, 2000);
+	err_clear(&err);
+	assert_int_equal(worker_change(lab->worker, CHANGE_DROP, OUT_DLQ, 0, &err), ERR_STOPPED);
+	lab_close(lab);
+}
+
+static void quarantined_records_are_accepted(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "a", .replay = LAB_REPLAY },
+		{ .id = "b", .replay = LAB_REPLAY },
+		{ .id = "v1", .entity = "x", .version = "1" },
+		{ .id = "time", .entity = "x", .version = "2026-01-01T00:00:00Z" },
+		{ .id = "bad", .quarantine = "MALFORMED_BODY" },
+		{ .id = "later", .entity = "x", .version = "2026-01-02T00:00:00Z" },
+	};
+	struct err err = ERR_INIT;
+	struct lab *lab = lab_open(none_config);
+
+	(void)state;
+	lab_send_all(lab, events, 5);
+	LAB_UNTIL(lab_entries(lab, OUT_QUARANTINE) == 3);
+	for (int64_t i = 0; i < 3; i++)
+		assert_int_equal(
+			worker_change(lab->worker, CHANGE_ACCEPT, OUT_QUARANTINE, i, &err), ERR_OK);
+	lab_ends(lab, "b", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "time", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "bad", OUTCOME_APPLIED, ERR_OK);
+	(void)lab_send(lab, &events[5]);
+	lab_ends(lab, "later", OUTCOME_APPLIED, ERR_OK);
+	lab_close(lab);
+}
+
+/* ---- stopping, starting, reloading ------------------------------------------------- */
+
+static void restart(struct lab *lab)
+{
+	lab_stop(lab, 2000);
+	worker_close(&lab->worker);
+	lab_start(lab);
+}
+
+static void a_restart_goes_on(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold1", .entity = "x", .version = "1" },
+		{ .id = "done2", .entity = "x", .version = "2" },
+		{ .id = "hold3", .entity = "y", .version = "1" },
+	};
+	struct store_state stored;
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	lab_answer("hold1", HANDLER_RETRY, ERR_HANDLER_FAILED); /* attempt 1 */
+	lab_answer("hold1", HANDLER_RETRY, ERR_HANDLER_FAILED); /* attempt 2 */
+	LAB_UNTIL(lab_calls_of("hold1") == 3 && lab_called("hold3"));
+	/* a stop at once: both calls are cancelled, and wait as running */
+	worker_stop(lab->worker, lab_mono_ms());
+	assert_int_equal(store_view_state(lab->view, &stored, NULL), ERR_OK);
+	assert_true(stored.journal.released);
+	lab_answer("hold1", HANDLER_CANCELLED, ERR_STOPPED);
+	lab_answer("hold3", HANDLER_CANCELLED, ERR_STOPPED);
+	worker_close(&lab->worker);
+	lab_start(lab);
+	LAB_UNTIL(lab_calls_of("hold1") == 4);
+	/* the attempts before the restart count: this is the third and last */
+	lab_answer("hold1", HANDLER_RETRY, ERR_HANDLER_FAILED);
+	lab_ends(lab, "hold1", OUTCOME_DEAD, ERR_ATTEMPTS_EXHAUSTED);
+	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
+	lab_answer("hold3", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "hold3", OUTCOME_APPLIED, ERR_OK);
+	lab_close(lab);
+}
+
+static void nothing_is_done_twice(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "a", .entity = "x", .version = "1" },
+		{ .id = "b", .entity = "x", .version = "2" },
+	};
+	const int64_t applied = lab_count(METRIC_EVENTS, "all", "applied");
+	struct lab *lab = lab_open(none_config);
+
+	(void)state;
+	(void)lab_send(lab, &events[0]);
+	lab_passed(lab);
+	restart(lab);
+	(void)lab_send(lab, &events[1]);
+	lab_passed(lab);
+	restart(lab);
+	lab_ends(lab, "b", OUTCOME_APPLIED, ERR_OK);
+	assert_int_equal(lab_count(METRIC_EVENTS, "all", "applied") - applied, 2);
+	assert_int_equal(lab_position(lab), 2);
+	lab_close(lab);
+}
+
+static void a_reload_swaps_the_routes(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold1", .entity = "x" },
+		{ .id = "fail2", .entity = "y" },
+		{ .id = "after", .entity = "z" },
+		{ .id = "behind", .entity = "x" },
+	};
+	struct config_report report = { .count = 0 };
+	struct err err = ERR_INIT;
+	struct config *config;
+	struct lab *lab = lab_open(LAB_CONFIG("{\"name\": \"old\", \"match\": {}, " LAB_HTTP ","
+					      "\"retry\": {\"base_ms\": 300, \"cap_ms\": 300},"
+					      "\"breaker\": {\"failures\": 1000}}",
+		""));
+
+	(void)state;
+	lab_send_all(lab, events, 2);
+	LAB_UNTIL(lab_called("hold1") && lab_calls_of("fail2") == 1);
+	config = lab_config(lab, none_config);
+	assert_int_equal(worker_reload(lab->worker, config, &report, &err), ERR_OK);
+	config_unref(&lab->config);
+	lab->config = config;
+	lab_send_all(lab, events + 2, 2);
+	lab_ends(lab, "after", OUTCOME_APPLIED, ERR_OK);
+	/* what was parked for a route that is gone goes where it would go now */
+	lab_ends(lab, "fail2", OUTCOME_APPLIED, ERR_OK);
+	/* what is in a call keeps its handler until it is back */
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "hold1", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "behind", OUTCOME_APPLIED, ERR_OK);
+	config_report_done(&report);
+	lab_close(lab);
+}
+
+static void stopping_with_calls_under_way_and_reload_afterwards(void **state)
+{
+	static const struct lab_event event = { .id = "hold", .entity = "x" };
+	struct config_report report = { .count = 0 };
+	struct err err = ERR_INIT;
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	(void)lab_send(lab, &event);
+	LAB_UNTIL(lab_called("hold"));
+	worker_stop(lab->worker, lab_mono_ms() + 100);
+	assert_int_equal(lab_outcome(lab, "hold"), OUTCOME_PARKED);
+	assert_int_equal(worker_reload(lab->worker, lab->config, &report, &err), ERR_STOPPED);
+	lab_answer("hold", HANDLER_CANCELLED, ERR_STOPPED);
+	config_report_done(&report);
+	lab_close(lab);
+}
+
+/* ---- suspects ---------------------------------------------------------------------- */
+
+/* What a worker that died left in the store: a claim without a release, and these items. */
+static void die(struct lab *lab, const struct item *items, size_t count, int64_t next_offset)
+{
+	struct journal_header header = {
+		.type = JOURNAL_CLAIM, .epoch = 41, .generation = 1, .partitions = 1
+	};
+	struct buf batch = BUF_INIT(MIB(1));
+
+	memset(header.writer, 7, WRITER_LEN);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(journal_begin(&batch, NULL), ERR_OK);
+		for (size_t j = 0; i == 1 && j < count; j++) {
+			assert_int_equal(journal_add(&batch, &items[j], NULL), ERR_OK);
+			assert_int_equal(store_stage(lab->store, &items[j], NULL), ERR_OK);
+		}
+		assert_int_equal(journal_end(&batch, &header, NULL), ERR_OK);
+		assert_int_equal(store_apply(lab->store, buf_slice(&batch), NULL), ERR_OK);
+		header.type = JOURNAL_BATCH;
+		header.seq = 1;
+		header.next_offset = next_offset;
+	}
+	assert_int_equal(store_commit(lab->store, NULL), ERR_OK);
+	buf_done(&batch);
+}
+
+static void suspects_are_called_alone(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold1", .entity = "a" },
+		{ .id = "hold2", .entity = "b" },
+		{ .id = "hold3", .entity = "c" },
+	};
+	struct lab *lab = lab_new(call_config);
+
+	(void)state;
+	lab_open_queue(lab);
+	lab_open_store(lab);
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	die(lab, NULL, 0, 0);
+	lab_start(lab);
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
+	lab_answer("hold2", HANDLER_DONE, ERR_OK);
+	lab_answer("hold3", HANDLER_RETRY, ERR_HANDLER_FAILED);
+	lab_answer("hold3", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "hold3", OUTCOME_APPLIED, ERR_OK);
+	assert_int_equal(lab_handler.most, 1);
+	lab_close(lab);
+}
+
+static struct item park_item(const struct lab *lab, const struct lab_event *e, int64_t offset,
+	enum park_reason reason, struct buf *headers)
+{
+	char digest[65];
+	struct event event = lab_decode(lab, e, digest);
+	static struct buf subject = BUF_INIT(4096);
+	struct item item = { .type = ITEM_PARK,
+		.park = { .offset = offset,
+			.route = 1,
+			.attempts = 1,
+			.first_ms = lab_clock.wall_ms(&lab_clock),
+			.deadline_ms = lab_clock.wall_ms(&lab_clock) + 60000,
+			.reason = reason,
+			.body = SLICE_LIT("{}") } };
+
+	buf_reset(&subject);
+	assert_int_equal(event_subject(&event, &subject, NULL), ERR_OK);
+	assert_int_equal(event_encode(&event, headers, NULL), ERR_OK);
+	lab_id16("shop", e->id, item.park.id16);
+	item.park.subject = buf_slice(&subject);
+	item.park.headers = buf_slice(headers);
+	return item;
+}
+
+static void the_third_death_ends_it(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold0", .entity = "a" }, /* parked as running, tried twice */
+		{ .id = "hold1", .entity = "b" }, /* tried three times */
+		{ .id = "done2", .entity = "c" },
+	};
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX);
+	struct lab *lab = lab_new(call_config);
+	struct item items[3];
+	uint16_t route;
+
+	(void)state;
+	lab_open_queue(lab);
+	lab_open_store(lab);
+	assert_int_equal(store_route(lab->store, "call", &route, NULL), ERR_OK);
+	assert_int_equal(route, 1);
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	items[0] = park_item(lab, &events[0], 0, PARK_RUNNING, &headers);
+	items[1] = (struct item){ .type = ITEM_TRY, .attempt = { .offset = 0, .n = 2 } };
+	items[2] = (struct item){ .type = ITEM_TRY, .attempt = { .offset = 1, .n = 3 } };
+	die(lab, items, ARRAY_LEN(items), 1);
+	lab_start(lab);
+	LAB_UNTIL(lab_called("hold0"));
+	lab_answer("hold0", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "hold0", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "hold1", OUTCOME_DEAD, ERR_CRASH_LOOP);
+	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
+	assert_int_equal(lab_calls_of("hold1"), 0);
+	assert_int_equal(lab_handler.most, 1);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
+	lab_stop(lab, 2000);
+	assert_int_equal(store_tries(lab->store, 0), 0);
+	assert_int_equal(store_tries(lab->store, 1), 0);
+	buf_done(&headers);
+	lab_close(lab);
+}
+
+/* An event that was committed ahead of the position is passed over when it is read again. */
+static void ended_ahead_of_the_position(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold", .entity = "a" },
+		{ .id = "done", .entity = "b", .version = "4" },
+		{ .id = "done", .entity = "b", .version = "4" },
+	};
+	struct item seen = { .type = ITEM_SEEN,
+		.seen = { .offset = 1, .outcome = OUTCOME_APPLIED, .attempts = 1 } };
+	struct lab *lab = lab_new(call_config);
+
+	(void)state;
+	lab_open_queue(lab);
+	lab_open_store(lab);
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	lab_id16("shop", "done", seen.seen.id16);
+	die(lab, &seen, 1, 0);
+	lab_start(lab);
+	lab_answer("hold", HANDLER_DONE, ERR_OK);
+	lab_passed(lab);
+	assert_int_equal(lab_calls_of("done"), 0);
+	assert_int_equal(lab_outcome(lab, "done"), OUTCOME_APPLIED);
+	lab_close(lab);
+}
+
+/* ---- limits ------------------------------------------------------------------------ */
+
+static void a_full_park_pauses(void **state)
+{
+	struct lab *lab =
+		lab_open(LAB_CONFIG("{\"name\": \"call\", \"match\": {}, " LAB_HTTP ","
+				    "\"retry\": {\"base_ms\": 3600000, \"cap_ms\": 3600000},"
+				    "\"breaker\": {\"failures\": 1000, \"ratio\": 1}}",
+			"\"worker\": {\"parked_max_events\": 3},"));
+	struct err err = ERR_INIT;
+	char id[32], entity[32];
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		const struct lab_event event = { .id = id, .entity = entity };
+
+		(void)snprintf(id, sizeof(id), "fail%d", i);
+		(void)snprintf(entity, sizeof(entity), "e%d", i);
+		(void)lab_send(lab, &event);
+		LAB_UNTIL(lab_outcome(lab, id) == OUTCOME_PARKED || i == 3);
+	}
+	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
+	assert_non_null(strstr(err.text, "parked"));
+	assert_int_equal(worker_failed(lab->worker, &err), ERR_OK);
+	lab_close(lab);
+}
+
+static void a_full_dlq_pauses_its_routes(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "never1", .entity = "a" },
+		{ .id = "never2", .entity = "b" },
+		{ .id = "done3", .entity = "c" },
+		{ .id = "plain", .entity = "d", .type = "plain" },
+	};
+	struct err err = ERR_INIT;
+	struct lab *lab =
+		lab_new(LAB_CONFIG("{\"name\": \"plain\", \"match\": {\"type\": \"plain\"},"
+				   "\"handler\": {\"type\": \"none\"}}," LAB_CALL_ROUTE,
+			""));
+	size_t dead;
+
+	(void)state;
+	lab->dlq_bytes = 66500; /* room for one record beside what is kept free for headers */
+	lab_start(lab);
+	lab_send_all(lab, events, 2);
+	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
+	lab_send_all(lab, events + 2, 2);
+	lab_ends(lab, "plain", OUTCOME_APPLIED, ERR_OK);
+	dead = lab_entries(lab, OUT_DLQ);
+	assert_in_range(dead, 0, 1);
+	assert_int_equal(lab_calls_of("done3"), 0);
+	lab_close(lab);
+}
+
+static void turned_clocks(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "third", .entity = "x" },
+		{ .id = "done", .entity = "y" },
+	};
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	lab_wall_step_ms = 3600000;
+	(void)lab_send(lab, &events[0]);
+	lab_wall_step_ms = -3600000;
+	lab_ends(lab, "third", OUTCOME_APPLIED, ERR_OK);
+	(void)lab_send(lab, &events[1]);
+	lab_ends(lab, "done", OUTCOME_APPLIED, ERR_OK);
+	lab_close(lab);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(dead_letters_are_replayed),
+		cmocka_unit_test(a_replay_is_worked_like_any),
+		cmocka_unit_test(changes_that_make_no_sense),
+		cmocka_unit_test(quarantined_records_are_accepted),
+		cmocka_unit_test(a_restart_goes_on),
+		cmocka_unit_test(nothing_is_done_twice),
+		cmocka_unit_test(a_reload_swaps_the_routes),
+		cmocka_unit_test(stopping_with_calls_under_way_and_reload_afterwards),
+		cmocka_unit_test(suspects_are_called_alone),
+		cmocka_unit_test(the_third_death_ends_it),
+		cmocka_unit_test(ended_ahead_of_the_position),
+		cmocka_unit_test(a_full_park_pauses),
+		cmocka_unit_test(a_full_dlq_pauses_its_routes),
+		cmocka_unit_test(turned_clocks),
+	};
+
+	return lab_run(tests);
+}
