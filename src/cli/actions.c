@@ -5,6 +5,7 @@
 #include "ask.h"
 #include "daemon.h"
 #include "lines.h"
+#include "recheck.h"
 
 #include "postern/text.h"
 
@@ -105,6 +106,13 @@ static void put_disk(struct line *line, const char *dir)
 	buf_done(&disk);
 }
 
+static const char *half_name(const struct daemon *daemon)
+{
+	if (daemon->has_ingress && daemon->has_worker)
+		return "both";
+	return daemon->has_ingress ? "ingress" : "worker";
+}
+
 /* Not ready, and why: one member for people who look at one screen. */
 static void put_ready(const struct daemon *daemon, struct line *line)
 {
@@ -155,10 +163,7 @@ static enum err_code do_status(
 	line_begin(&line);
 	line_int(&line, "v", 1);
 	line_str(&line, "version", POSTERN_VERSION);
-	line_str(&line, "half",
-		daemon->has_ingress && daemon->has_worker ? "both"
-		: daemon->has_ingress                     ? "ingress"
-							  : "worker");
+	line_str(&line, "half", half_name(daemon));
 	put_ready(daemon, &line);
 	if (daemon->has_ingress)
 		rc = put_members(&line, ingress_members, daemon->ingress);
@@ -193,7 +198,10 @@ static enum err_code change_action(struct daemon *daemon, enum worker_change cha
 		int64_t offset = (int64_t)get_le64(offsets.data + offsets.len - 8);
 
 		inspect_entry_id(target, offset, id);
-		rc = worker_change(daemon->worker, change, target, offset, err);
+		if (change == CHANGE_ACCEPT)
+			rc = recheck_record(config, offset, err);
+		if (rc == ERR_OK)
+			rc = worker_change(daemon->worker, change, target, offset, err);
 	}
 	if (rc == ERR_OK) {
 		line_begin(&line);
@@ -231,13 +239,27 @@ static enum err_code do_quarantine_drop(
 	return change_action(ctx, CHANGE_DROP, OUT_QUARANTINE, q, out, err);
 }
 
+/* Which half this was, and what it could not change. */
 static enum err_code do_reload(
 	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
 {
-	enum err_code rc = daemon_reload(ctx, err);
+	struct daemon *daemon = ctx;
+	struct buf restart = BUF_INIT(KIB(64));
+	struct line line = { .out = out, .err = err };
+	enum err_code rc = daemon_reload(daemon, &restart, err);
 
 	(void)q;
-	return rc == ERR_OK ? buf_put_str(out, "{\"result\":\"reloaded\"}\n", err) : rc;
+	if (rc == ERR_OK) {
+		line_begin(&line);
+		line_str(&line, "result", "reloaded");
+		line_str(&line, "half", half_name(daemon));
+		line_text(&line, "needs_restart", slice_trim(buf_slice(&restart)));
+		line_end(&line);
+		err_ignored(buf_put_str(out, "\n", err));
+		rc = err->code;
+	}
+	buf_done(&restart);
+	return rc;
 }
 
 /* ---- the table ---------------------------------------------------------------------------------

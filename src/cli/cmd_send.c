@@ -27,6 +27,13 @@ struct bad_kind {
 	enum err_code want; /* the answer that this kind should get */
 };
 
+static const char *const lacks[] = {
+	[NEED_NOTHING] = "",
+	[NEED_SIGNATURE] = "has no signature",
+	[NEED_BODY] = "signs no body",
+	[NEED_TIME] = "signs no time",
+};
+
 static const struct bad_kind kinds[] = {
 	{ "signature", NEED_SIGNATURE, ERR_BAD_SIGNATURE },
 	{ "stale", NEED_TIME, ERR_EXPIRED },
@@ -79,10 +86,8 @@ static int read_kind(struct sender *s)
 		if (strcmp(kinds[i].name, name) != 0)
 			continue;
 		if (!can_show(s->source.scheme, kinds[i].need))
-			return cli_usage(s->cli,
-				"the scheme of this source cannot show --bad %s: "
-				"its signature covers no %s",
-				name, kinds[i].need == NEED_TIME ? "time" : "body");
+			return cli_usage(s->cli, "this source cannot show --bad %s: it %s", name,
+				lacks[kinds[i].need]);
 		s->bad = &kinds[i];
 		return 0;
 	}

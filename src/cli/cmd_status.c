@@ -108,15 +108,35 @@ static int run_status(struct cli *cli)
 	return rc == ERR_OK ? 0 : cli_fail(&err);
 }
 
-static enum err_code reload_half(const struct config *config, enum cli_half half, struct err *err)
+static void say_restart(struct slice answer)
+{
+	struct json_value list;
+	struct buf text = BUF_INIT(KIB(64));
+
+	if (json_get(answer, "/needs_restart", &list, NULL) == ERR_OK && list.type == JSON_STRING &&
+		json_text(list, &text, NULL) == ERR_OK)
+		fprintf(stderr, "these take effect with a restart:\n%s\n", buf_str(&text));
+	buf_done(&text);
+}
+
+/* A process that runs both halves, or the only one that runs, answers for either: *out_other says
+ * whether another one may be there. */
+static enum err_code reload_half(
+	const struct config *config, enum cli_half half, bool *out_other, struct err *err)
 {
 	struct buf answer = BUF_INIT(STATUS_MAX);
+	struct json_value name;
 	unsigned status = 0;
 	enum err_code rc =
 		cli_admin(config, half, "POST", "/v1/reload", SLICE_EMPTY, &answer, &status, err);
 
 	if (rc == ERR_OK && status != 200)
 		rc = cli_problem(buf_slice(&answer), status, err);
+	*out_other = rc == ERR_OK && half == HALF_WORKER &&
+		     json_get(buf_slice(&answer), "/half", &name, NULL) == ERR_OK &&
+		     slice_eq_str(name.raw, "worker");
+	if (rc == ERR_OK)
+		say_restart(buf_slice(&answer));
 	buf_done(&answer);
 	return rc;
 }
@@ -127,14 +147,15 @@ static int run_reload(struct cli *cli)
 {
 	struct config *config = NULL;
 	struct err err = ERR_INIT;
+	bool other = false;
 	int status = cli_config(cli, true, &config);
 	enum err_code rc;
 
 	if (status != 0)
 		return status;
-	rc = reload_half(config, HALF_WORKER, &err);
-	if (rc == ERR_OK)
-		rc = reload_half(config, HALF_INGRESS, &err);
+	rc = reload_half(config, HALF_WORKER, &other, &err);
+	if (rc == ERR_OK && other)
+		rc = reload_half(config, HALF_INGRESS, &other, &err);
 	config_unref(&config);
 	if (rc == ERR_OK)
 		fputs("reloaded\n", stderr);

@@ -163,15 +163,15 @@ struct config *daemon_config(struct daemon *daemon)
 	return config;
 }
 
-static void log_difference(const struct config *old_config, const struct config *new_config)
+static void log_difference(
+	const struct config *old_config, const struct config *new_config, struct buf *out_restart)
 {
-	struct buf changed = BUF_INIT(KIB(64)), restart = BUF_INIT(KIB(64));
+	struct buf changed = BUF_INIT(KIB(64));
 
-	if (config_diff(old_config, new_config, &changed, &restart, NULL) == ERR_OK)
+	if (config_diff(old_config, new_config, &changed, out_restart, NULL) == ERR_OK)
 		log_info("config_reloaded", log_text("changed", buf_slice(&changed)),
-			log_text("needs_restart", buf_slice(&restart)));
+			log_text("needs_restart", buf_slice(out_restart)));
 	buf_done(&changed);
-	buf_done(&restart);
 }
 
 /* The worker takes the new config first; when the ingress then refuses it, the worker goes back. */
@@ -190,7 +190,7 @@ static enum err_code swap(struct daemon *daemon, struct config *old_config,
 	return rc;
 }
 
-enum err_code daemon_reload(struct daemon *daemon, struct err *err)
+enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, struct err *err)
 {
 	struct config *old_config, *new_config = NULL, *replaced = NULL;
 	struct config_report report = { 0 };
@@ -203,7 +203,7 @@ enum err_code daemon_reload(struct daemon *daemon, struct err *err)
 		rc = swap(daemon, old_config, new_config, &report, err);
 	log_report(&report);
 	if (rc == ERR_OK) {
-		log_difference(old_config, new_config);
+		log_difference(old_config, new_config, out_restart);
 		lock_take(&daemon->lock);
 		replaced = daemon->config;
 		daemon->config = config_ref(new_config);
@@ -230,10 +230,12 @@ static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struc
 
 	for (;;) {
 		int signal_number = sigtimedwait(signals, NULL, &pause);
+		struct buf restart = BUF_INIT(KIB(64));
 		struct err reload = ERR_INIT;
 
 		if (signal_number == SIGHUP)
-			err_ignored(daemon_reload(daemon, &reload));
+			err_ignored(daemon_reload(daemon, &restart, &reload));
+		buf_done(&restart);
 		else if (signal_number == SIGTERM || signal_number == SIGINT)
 			return ERR_OK;
 		if (daemon->has_worker && worker_failed(daemon->worker, err) != ERR_OK)

@@ -24,8 +24,9 @@ struct daemon {
 };
 
 /* Build everything of the new config, then swap; on error nothing changes and *err and the log say
- * why. */
-enum err_code daemon_reload(struct daemon *daemon, struct err *err);
+ * why. Pointers of options that changed, but need a restart, are appended to out_restart, one a
+ * line. */
+enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, struct err *err);
 /* The config in force; unref it. */
 struct config *daemon_config(struct daemon *daemon);
 /* The admin listener with the actions of this process's halves. */

@@ -84,10 +84,11 @@ bool source_now(const struct cli *cli, int64_t *out_ms)
 void source_make_id(char out[SOURCE_ID_LEN + 1])
 {
 	uint8_t bytes[10];
+	char hex[2 * sizeof(bytes) + 1];
 
 	random_bytes(bytes, sizeof(bytes));
-	memcpy(out, "msg_", 4);
-	text_hex(bytes, sizeof(bytes), out + 4);
+	text_hex(bytes, sizeof(bytes), hex);
+	(void)snprintf(out, SOURCE_ID_LEN + 1, "msg_%s", hex);
 }
 
 void source_split_url(struct slice url, struct scheme_request *rq)

@@ -80,7 +80,7 @@ static int64_t wait_for_rate(const struct admit_request *rq, const struct admit_
 /* Requests that are kept although they are refused are wanted whole. */
 static enum err_code precheck(const struct admit_request *rq)
 {
-	if (!is_post(rq) || rq->source->quarantine_refused || scheme_has_open_handshake(rq->scheme))
+	if (!is_post(rq) || rq->source->quarantine_refused)
 		return ERR_OK;
 	return scheme_precheck(rq->scheme, &rq->http);
 }

@@ -136,7 +136,7 @@ bool compile_status(
 bool compile_content_type(struct compile *c, const struct node *at, const char **out)
 {
 	static const char *const types[] = { "text/plain", "application/json" };
-	struct slice text;
+	struct slice text = SLICE_EMPTY;
 
 	if (!compile_string(c, at, &text))
 		return false;

@@ -6,7 +6,7 @@
 #include <assert.h>
 
 #define TOLERANCE_DEFAULT_S 300
-#define TOLERANCE_MAX_S (10 * 366 * 86400LL)
+#define TOLERANCE_MAX_S (INT64_C(10) * 366 * 86400)
 
 static const struct {
 	const char *name;
@@ -181,7 +181,7 @@ static bool read_tolerance(
 		return true;
 	if (at->type != NODE_INTEGER || at->integer < 0 || at->integer > TOLERANCE_MAX_S)
 		return compile_fail(
-			c, at, "must be whole seconds, from 0 to %lld", TOLERANCE_MAX_S);
+			c, at, "must be whole seconds, from 0 to %lld", (long long)TOLERANCE_MAX_S);
 	*out = at->integer;
 	return true;
 }

@@ -36,7 +36,7 @@ static enum found part_text(
 		if ((v.type == JSON_ARRAY || v.type == JSON_OBJECT) && !whole)
 			return FOUND_NOT;
 		/* Escapes are at most six bytes for one: what is longer is too long decoded. */
-		if (v.raw.len > 6 * EVENT_ID_MAX)
+		if (v.raw.len > (size_t)6 * EVENT_ID_MAX)
 			return FOUND_LONG;
 	}
 	found = eval_part(&m->ev, part, out);

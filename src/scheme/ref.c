@@ -270,7 +270,7 @@ static bool keep_parts(
 bool compile_template(
 	struct compile *c, const struct node *at, struct slice text, struct template *out)
 {
-	struct part parts[PARTS_MAX];
+	struct part parts[PARTS_MAX] = { 0 };
 	size_t count = 0;
 
 	while (text.len > 0) {
@@ -285,7 +285,7 @@ bool compile_template(
 bool compile_mapping(
 	struct compile *c, const struct node *at, struct slice text, struct template *out)
 {
-	struct part part;
+	struct part part = { 0 };
 
 	if (slice_find(text, '{') < text.len) {
 		if (!compile_template(c, at, text, out))

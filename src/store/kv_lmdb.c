@@ -303,7 +303,7 @@ static void lmdb_tend(struct kv *kv)
 {
 	struct kv_lmdb *lmdb = container_of(kv, struct kv_lmdb, base);
 	struct kv_txn *txn = NULL;
-	struct header row;
+	struct header row = { .name = SLICE_EMPTY };
 
 	(void)mdb_reader_check(lmdb->env, NULL);
 	if (lmdb_begin(kv, false, &txn, NULL) != ERR_OK)

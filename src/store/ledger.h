@@ -11,7 +11,7 @@
 #include "kv.h"
 #include "rows.h"
 
-#define LEDGER_CHUNK 99 /* entries: with its checksum a chunk fills one page */
+#define LEDGER_CHUNK ((size_t)99) /* entries: with its checksum a chunk fills one page */
 #ifndef LEDGER_BUCKET_ENTRIES
 #define LEDGER_BUCKET_ENTRIES 524288
 #endif
@@ -27,7 +27,7 @@ struct ledger_table {
 	size_t used;
 };
 /* A blocked Bloom filter: one cache line a key. */
-#define FILTER_BLOCK 64
+#define FILTER_BLOCK ((size_t)64)
 struct ledger_filter {
 	uint8_t *bits;
 	uint32_t blocks;

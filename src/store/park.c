@@ -45,19 +45,29 @@ void park_init(struct park *park)
 	*park = (struct park){ .due = TREE_INIT(order_due) };
 }
 
+static void free_nodes(struct park_node *node)
+{
+	while (node) {
+		struct park_node *after = node->after;
+
+		free(node);
+		node = after;
+	}
+}
+
 void park_done(struct park *park)
 {
-	struct park_subject *subject, *next;
+	struct park_subject *subject = park->subjects;
 
-	HASH_ITER (hh, park->subjects, subject, next) {
-		HASH_DEL(park->subjects, subject);
-		while (subject->first) {
-			struct park_node *node = subject->first;
+	/* The table goes as a whole; its elements are ours, still linked in the order of insertion.
+	 */
+	HASH_CLEAR(hh, park->subjects);
+	while (subject) {
+		struct park_subject *next = subject->hh.next;
 
-			subject->first = node->after;
-			free(node);
-		}
+		free_nodes(subject->first);
 		free(subject);
+		subject = next;
 	}
 	free(park->of_route);
 	park_init(park);

@@ -215,6 +215,15 @@ enum err_code worker_outs_load(struct worker *w, struct err *err)
 
 /* ---- publishing -------------------------------------------------------------------- */
 
+static void dlq_is_full(struct worker *w, size_t bytes)
+{
+	if (!w->outs.dlq_full)
+		log_warn("dlq_full", log_int("bytes", (int64_t)bytes));
+	w->outs.dlq_full = true;
+	if (w->outs.dlq_need < bytes)
+		w->outs.dlq_need = bytes;
+}
+
 static void unready(struct worker *w)
 {
 	w->outs.retry_ms = w->mono_ms + RETRY_MS;
@@ -307,7 +316,7 @@ static bool publish(struct worker *w, struct out_work *out)
 		return true;
 	}
 	if (rc == ERR_FULL && out->target == OUT_DLQ)
-		w->outs.dlq_full = true;
+		dlq_is_full(w, out->record.body.len + EVENT_HEADERS_MAX);
 	else if (err_action(rc) == ACT_STOP || rc == ERR_LIMIT)
 		worker_break(w, &err);
 	else
@@ -371,18 +380,22 @@ void worker_outs_finished(struct worker *w, struct out_work *out)
 
 bool worker_outs_dlq_room(struct worker *w, size_t bytes)
 {
-	return !w->outs.dlq_full &&
-	       queue_room(w->queue, STREAM_DLQ, bytes + EVENT_HEADERS_MAX, NULL) == ERR_OK;
+	bytes += EVENT_HEADERS_MAX;
+	if (!w->outs.dlq_full && queue_room(w->queue, STREAM_DLQ, bytes, NULL) == ERR_OK)
+		return true;
+	dlq_is_full(w, bytes);
+	return false;
 }
 
+/* Is there room again for the largest of those that found none? */
 static void look_for_room(struct worker *w)
 {
-	bool room;
-
+	if (!w->outs.dlq_full || queue_room(w->queue, STREAM_DLQ, w->outs.dlq_need, NULL) != ERR_OK)
+		return;
+	log_info("dlq_has_room", log_int("bytes", (int64_t)w->outs.dlq_need));
 	w->outs.dlq_full = false;
-	room = worker_outs_dlq_room(w, (size_t)w->table->config->ingress.max_body_bytes);
-	w->outs.dlq_full = !room;
-	for (size_t i = 0; room && i < w->table->count; i++)
+	w->outs.dlq_need = 0;
+	for (size_t i = 0; i < w->table->count; i++)
 		w->table->routes[i].dlq_full = false;
 }
 

@@ -347,13 +347,19 @@ static void park_followers(struct worker *w, struct subject *s)
 		worker_work_park(w, work, &plan);
 }
 
+static void excuse(struct worker *w, struct subject *s)
+{
+	w->suspect_subjects -= s->suspects;
+	s->suspects = 0;
+}
+
 static int64_t look_at(struct worker *w, const struct subject *s, const struct parked *head)
 {
 	const struct route *route = worker_table_number(w->table, head->route);
 	int64_t at = w->mono_ms;
 
 	/* A gap that was picked is over; anything else has its time. */
-	if (head->reason != PARK_GAP && s->suspects == 0)
+	if (head->reason != PARK_GAP)
 		at += worker_retry_wait_ms(
 			route ? route->config : NULL, head->next_ts_ms, w->wall_ms);
 	return at > s->hold_ms ? at : s->hold_ms;
@@ -367,8 +373,12 @@ static void blocked(struct worker *w, struct subject *s)
 	int64_t look_ms;
 
 	park_followers(w, s);
-	if (!s->ready && !w->broken && pick(w, s, &head, &look_ms))
-		worker_subject_due(w, s, look_at(w, s, &head));
+	if (s->ready || w->broken || !pick(w, s, &head, &look_ms))
+		return;
+	worker_subject_due(w, s, look_at(w, s, &head));
+	/* The others cannot wait that long for its suspects. */
+	if (s->due_ms > w->mono_ms)
+		excuse(w, s);
 }
 
 /* Events that wait for a gap come before what came since, if theirs is filled now. */
@@ -476,11 +486,12 @@ static void list_subject(struct worker *w, struct subject *s, bool unclean)
 		worker_subject_due(w, s, look_ms);
 		return;
 	}
-	if (unclean && w->suspect_subjects < WORKER_WINDOW && was_in_work(w, &head)) {
-		s->suspects = 1;
-		w->suspect_subjects++;
-	}
 	worker_subject_due(w, s, look_at(w, s, &head));
+	if (!unclean || w->suspect_subjects >= WORKER_WINDOW || !was_in_work(w, &head))
+		return;
+	s->suspects = 1;
+	w->suspect_subjects++;
+	worker_subject_due(w, s, w->mono_ms);
 }
 
 static bool count_subject(struct worker *w, struct subject *s)

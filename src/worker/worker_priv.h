@@ -248,6 +248,7 @@ struct outs {
 	struct out_list staged, ready; /* ready: committed, to be published */
 	size_t flying;
 	bool dlq_full;
+	size_t dlq_need; /* the largest that found no room */
 	int64_t retry_ms;           /* monotonic: nothing is published before */
 	int64_t trimmed[OUT_TOPIC]; /* by target: the index begins there */
 	int64_t refused;            /* records in the quarantine that are refused requests */

@@ -77,6 +77,7 @@ static struct {
 	size_t count;
 	size_t now, most; /* under way */
 	int64_t retry_after_ms;
+	void (*on_call)(const struct handler_call *call); /* set before the worker starts */
 } lab_handler;
 
 #ifdef LAB_FAKE_HANDLER
@@ -145,6 +146,8 @@ enum err_code handler_start(struct handler *handler, struct handler_call *call, 
 	*c = (struct lab_call){ .attempt = call->attempt, .call = call };
 	(void)snprintf(c->id, sizeof(c->id), "%.*s", SLICE_FMT(call->event->id));
 	(void)snprintf(c->route, sizeof(c->route), "%.*s", SLICE_FMT(call->route));
+	if (lab_handler.on_call)
+		lab_handler.on_call(call);
 	lab_handler.now++;
 	if (lab_handler.now > lab_handler.most)
 		lab_handler.most = lab_handler.now;
@@ -283,7 +286,7 @@ static inline void lab_open_queue(struct lab *lab)
 	struct queue_opts opts = { .dir = lab->dir,
 		.writes_events = true,
 		.works = true,
-		.segment_bytes = (int64_t)MIB(1),
+		.segment_bytes = (int64_t)MIB(4),
 		.events_done = lab_events_done,
 		.outputs_done = lab_outputs_done,
 		.events_ctx = lab,
@@ -292,7 +295,7 @@ static inline void lab_open_queue(struct lab *lab)
 	struct err err = ERR_INIT;
 
 	for (size_t i = 0; i < STREAM_COUNT; i++)
-		opts.limits[i] = (struct stream_limits){ (int64_t)MIB(64), 3600000 };
+		opts.limits[i] = (struct stream_limits){ (int64_t)MIB(512), 3600000 };
 	if (lab->dlq_bytes)
 		opts.limits[STREAM_DLQ].max_bytes = lab->dlq_bytes;
 	if (lab->quarantine_bytes)
@@ -318,16 +321,15 @@ static inline void lab_open_store(struct lab *lab)
 	assert_int_equal(store_view_open(lab->store, &lab->view, &err), ERR_OK);
 }
 
-/* The files of a lab, without a worker. */
-static inline struct lab *lab_new(const char *config_text)
+/* A lab in a directory that is there (and stays), without a worker. */
+static inline struct lab *lab_in(const char *dir, const char *config_text)
 {
 	struct lab *lab = calloc(1, sizeof(*lab));
 
 	assert_non_null(lab);
 	lab_wall_step_ms = 0;
 	log_set_level(getenv("LAB_LOG") ? LOG_DEBUG : LOG_ERROR);
-	(void)snprintf(lab->dir, sizeof(lab->dir), "/tmp/postern-worker-XXXXXX");
-	assert_non_null(mkdtemp(lab->dir));
+	(void)snprintf(lab->dir, sizeof(lab->dir), "%s", dir);
 	(void)snprintf(lab->path, sizeof(lab->path), "%s/postern.json", lab->dir);
 	lock_init(&lab->lock);
 	lock_init(&lab_handler.lock);
@@ -335,6 +337,14 @@ static inline struct lab *lab_new(const char *config_text)
 	lab_handler.retry_after_ms = -1;
 	lab->config = lab_config(lab, config_text);
 	return lab;
+}
+
+static inline struct lab *lab_new(const char *config_text)
+{
+	char dir[] = "/tmp/postern-worker-XXXXXX";
+
+	assert_non_null(mkdtemp(dir));
+	return lab_in(dir, config_text);
 }
 
 static inline void lab_start(struct lab *lab)
@@ -382,7 +392,13 @@ static inline void lab_close_worker(struct lab *lab)
 		lab_stop(lab, 2000);
 }
 
-static inline void lab_close(struct lab *lab)
+static inline void lab_remove(const char *dir)
+{
+	(void)nftw(dir, lab_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The files stay. */
+static inline void lab_leave(struct lab *lab)
 {
 	lab_close_worker(lab);
 	queue_close(&lab->queue);
@@ -390,10 +406,18 @@ static inline void lab_close(struct lab *lab)
 	store_view_close(&lab->view);
 	store_close(&lab->store);
 	config_unref(&lab->config);
-	(void)nftw(lab->dir, lab_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	lock_done(&lab->lock);
 	lock_done(&lab_handler.lock);
 	free(lab);
+}
+
+static inline void lab_close(struct lab *lab)
+{
+	char dir[64];
+
+	(void)snprintf(dir, sizeof(dir), "%s", lab->dir);
+	lab_leave(lab);
+	lab_remove(dir);
 }
 
 /* ---- events ------------------------------------------------------------------------ */
