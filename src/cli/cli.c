@@ -58,8 +58,8 @@ void cli_report(const char *path, const struct config_report *report, bool warni
 
 		if (p->level == PROBLEM_WARNING && !warnings)
 			continue;
-		fprintf(stderr, "%s:%u: %s: %s%s\n", path ? path : "postern.json", p->line, p->pointer,
-			p->level == PROBLEM_WARNING ? "warning: " : "", p->text);
+		fprintf(stderr, "%s:%u: %s: %s%s\n", path ? path : "postern.json", p->line,
+			p->pointer, p->level == PROBLEM_WARNING ? "warning: " : "", p->text);
 	}
 }
 
@@ -68,12 +68,15 @@ int cli_config(const struct cli *cli, bool warnings, struct config **out)
 	struct config_report report = { 0 };
 	struct err err = ERR_INIT;
 	enum err_code rc = config_load(cli->config_path, environ, out, &report, &err);
+	bool told;
 
 	cli_report(rc == ERR_OK ? (*out)->path : cli->config_path, &report, warnings);
+	told = report.count > 0; /* the error is the first of the problems, which have been printed */
 	config_report_done(&report);
 	if (rc == ERR_OK)
 		return 0;
-	(void)cli_fail(&err);
+	if (!told)
+		(void)cli_fail(&err);
 	return err_exit(rc == ERR_NOT_FOUND ? ERR_CONFIG : rc);
 }
 
@@ -171,7 +174,7 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 	struct buf url = BUF_INIT(KIB(64)), auth = BUF_INIT(KIB(4)), token = BUF_INIT(KIB(2));
 	struct header header = { .name = SLICE_LIT("Authorization") };
 	struct buf answer = BUF_INIT(ADMIN_ANSWER_MAX);
-	size_t first = half == HALF_WORKER ? 1 : 0;
+	size_t first = half == HALF_WORKER ? 1 : 0, hosts_to_ask = first + 1;
 	unsigned status = 0;
 	bool answered = false;
 	enum err_code rc = file_read(config->admin.token_file, &token, err);
@@ -185,9 +188,9 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 	header.value = buf_slice(&auth);
 	/* `run` answers everything on admin.listen; a worker of its own listens on worker_listen,
 	 * so that is where the worker's questions go first. A 404 may only mean that this half does
-	 * not know. */
-	for (size_t i = 0;
-		i < ARRAY_LEN(hosts) && rc == ERR_OK && !(answered && *out_status != 404); i++) {
+	 * not know. The ingress is nowhere but on admin.listen. */
+	for (size_t i = 0; i < hosts_to_ask && rc == ERR_OK && !(answered && *out_status != 404);
+		i++) {
 		struct err one = ERR_INIT;
 
 		buf_reset(&url);
@@ -201,7 +204,7 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 			answered = true;
 			*out_status = status;
 			buf_swap(out, &answer);
-		} else if (rc == ERR_UNREACHABLE && (answered || i + 1 < ARRAY_LEN(hosts))) {
+		} else if (rc == ERR_UNREACHABLE && (answered || i + 1 < hosts_to_ask)) {
 			rc = ERR_OK;
 		} else {
 			rc = err_set(err, rc, "no daemon answers: %s", one.text);

@@ -146,7 +146,7 @@ static enum err_code reload_half(
 static int run_reload(struct cli *cli)
 {
 	struct config *config = NULL;
-	struct err err = ERR_INIT;
+	struct err err = ERR_INIT, second = ERR_INIT;
 	bool other = false;
 	int status = cli_config(cli, true, &config);
 	enum err_code rc;
@@ -154,8 +154,11 @@ static int run_reload(struct cli *cli)
 	if (status != 0)
 		return status;
 	rc = reload_half(config, HALF_WORKER, &other, &err);
-	if (rc == ERR_OK && other)
-		rc = reload_half(config, HALF_INGRESS, &other, &err);
+	if (rc == ERR_OK && other && reload_half(config, HALF_INGRESS, &other, &second) != ERR_OK &&
+		second.code != ERR_UNREACHABLE) {
+		err = second;
+		rc = err.code;
+	}
 	config_unref(&config);
 	if (rc == ERR_OK)
 		fputs("reloaded\n", stderr);

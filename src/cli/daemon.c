@@ -220,6 +220,16 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	return rc;
 }
 
+/* Nobody waits for an answer: the log says what came of it. */
+static void reload_by_signal(struct daemon *daemon)
+{
+	struct buf restart = BUF_INIT(KIB(64));
+	struct err err = ERR_INIT;
+
+	err_ignored(daemon_reload(daemon, &restart, &err));
+	buf_done(&restart);
+}
+
 /* ---- running -----------------------------------------------------------------------------------
  */
 
@@ -230,12 +240,9 @@ static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struc
 
 	for (;;) {
 		int signal_number = sigtimedwait(signals, NULL, &pause);
-		struct buf restart = BUF_INIT(KIB(64));
-		struct err reload = ERR_INIT;
 
 		if (signal_number == SIGHUP)
-			err_ignored(daemon_reload(daemon, &restart, &reload));
-		buf_done(&restart);
+			reload_by_signal(daemon);
 		else if (signal_number == SIGTERM || signal_number == SIGINT)
 			return ERR_OK;
 		if (daemon->has_worker && worker_failed(daemon->worker, err) != ERR_OK)

@@ -30,7 +30,7 @@ static void make_id(uint64_t n, uint8_t id16[ID16_LEN])
 	for (int i = 0; i < 2; i++) {
 		n = (n ^ n >> 30) * UINT64_C(0xBF58476D1CE4E5B9) + 0x632BE59BD9B4E019;
 		n = (n ^ n >> 27) * UINT64_C(0x94D049BB133111EB);
-		put_le64(id16 + 8 * i, n ^ n >> 31);
+		put_le64(id16 + (size_t)8 * (size_t)i, n ^ n >> 31);
 	}
 }
 

@@ -379,7 +379,8 @@ static void a_dead_letter_keeps_the_original_and_replaces_what_it_adds(void **st
 
 	(void)state;
 	memset(long_error, 'e', sizeof(long_error) - 1);
-	memcpy(long_error + DEAD_ERROR_MAX - 1, "\xc3\xa4", 2); /* across the cut */
+	long_error[DEAD_ERROR_MAX - 1] = (char)0xc3; /* a character across the cut */
+	long_error[DEAD_ERROR_MAX] = (char)0xa4;
 	dead.error = slice_str(long_error);
 	must_encode(&event, &block);
 	assert_int_equal(event_dead_letter(buf_slice(&block), &dead, &once, &err), ERR_OK);

@@ -1,0 +1,398 @@
+"""The guard: each malformed request, each limit at and one past it, slow and silent clients, random bytes.
+
+All of it over raw sockets. A malformed request carries a whole signed event behind it, which must never be
+taken for a request of its own.
+"""
+
+import random
+import re
+import resource
+import socket
+import time
+
+from lib import report
+from lib.kit import (
+    Client, Kit, answers, body_of, in_threads, make_node, mapped, percentile, request_bytes, until,
+)
+from lib.wire import raw
+
+LIMIT = 4096
+HEADER_LIMIT = 16384
+
+
+def node():
+    return make_node(
+        {"sw": mapped()},
+        ingress={
+            "max_body_bytes": LIMIT, "max_header_bytes": HEADER_LIMIT, "header_timeout_s": 1, "body_timeout_s": 1,
+            "idle_timeout_s": 2,
+        },
+    )
+
+
+def patient():
+    """For clients that stay: the default timeouts."""
+    return make_node({"sw": mapped()}, ingress={"max_body_bytes": LIMIT})
+
+
+# What is wrong -> (status, head of the request). The body "hello" and a smuggled request follow.
+LINE = "POST /hooks/sw HTTP/1.1\r\nHost: h\r\n"
+CHUNKED = "Transfer-Encoding: chunked\r\n"
+MALFORMED = {
+    "both lengths": (400, LINE + "Content-Length: 5\r\n" + CHUNKED),
+    "both lengths, the other way": (400, LINE + CHUNKED + "Content-Length: 5\r\n"),
+    "two lengths": (400, LINE + "Content-Length: 5\r\nContent-Length: 6\r\n"),
+    "two equal lengths": (400, LINE + "Content-Length: 5\r\nContent-Length: 5\r\n"),
+    "a list of lengths": (400, LINE + "Content-Length: 5, 5\r\n"),
+    "blank before the colon of a length": (400, LINE + "Content-Length : 5\r\n"),
+    "tab before the colon of an encoding": (400, LINE + "Transfer-Encoding\t: chunked\r\n"),
+    "blank before the name": (400, LINE + " Content-Length: 5\r\n"),
+    "gzip, chunked": (501, LINE + "Transfer-Encoding: gzip, chunked\r\n"),
+    "xchunked": (501, LINE + "Transfer-Encoding: xchunked\r\n"),
+    "identity": (501, LINE + "Transfer-Encoding: identity\r\n"),
+    "two encodings": (400, LINE + CHUNKED + CHUNKED),
+    "chunked on HTTP/1.0": (400, "POST /hooks/sw HTTP/1.0\r\nHost: h\r\n" + CHUNKED),
+    "folded line": (400, LINE + "Content-Length: 5\r\nX-A: b\r\n c\r\n"),
+    "folded encoding": (400, LINE + "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n"),
+    "NUL in a value": (400, LINE + "Content-Length: 5\r\nX-A: a\0b\r\n"),
+    "NUL in a name": (400, LINE + "Content-Length: 5\r\nX\0A: b\r\n"),
+    "control byte in a value": (400, LINE + "Content-Length: 5\r\nX-A: a\x01b\r\n"),
+    "DEL in a value": (400, LINE + "Content-Length: 5\r\nX-A: a\x7fb\r\n"),
+    "bare CR in a value": (400, LINE + "Content-Length: 5\r\nX-A: a\rb\r\n"),
+    "bare LF line ends": (400, LINE.replace("\r\n", "\n") + "Content-Length: 5\n"),
+    "a bare LF in between": (400, LINE + "Content-Length: 5\nX-A: b\r\n"),
+    "NUL in the target": (400, LINE.replace("sw", "s\0w") + "Content-Length: 5\r\n"),
+    "%00 in the target": (400, LINE.replace("sw", "sw%00x") + "Content-Length: 5\r\n"),
+    "blank in the target": (400, LINE.replace("sw", "sw x") + "Content-Length: 5\r\n"),
+    "two blanks behind the method": (400, LINE.replace("POST ", "POST  ") + "Content-Length: 5\r\n"),
+    "a byte above ASCII in the target": (400, LINE.replace("sw", "sw\xff") + "Content-Length: 5\r\n"),
+    "a target that is no path": (400, LINE.replace("/hooks", "hooks") + "Content-Length: 5\r\n"),
+    "two hosts": (400, LINE + "Host: h\r\nContent-Length: 5\r\n"),
+    "no host": (400, "POST /hooks/sw HTTP/1.1\r\nContent-Length: 5\r\n"),
+    "a method that is no token": (400, LINE.replace("POST", "PO(ST") + "Content-Length: 5\r\n"),
+    "HTTP/1.2": (505, LINE.replace("/1.1", "/1.2") + "Content-Length: 5\r\n"),
+    "HTTP/2.0": (505, LINE.replace("/1.1", "/2.0") + "Content-Length: 5\r\n"),
+    "http/1.1": (505, LINE.replace("HTTP/", "http/") + "Content-Length: 5\r\n"),
+    "no version": (None, "POST /hooks/sw\r\n"),
+    "length x": (400, LINE + "Content-Length: x\r\n"),
+    "length +5": (400, LINE + "Content-Length: +5\r\n"),
+    "length -5": (400, LINE + "Content-Length: -5\r\n"),
+    "length 0x5": (400, LINE + "Content-Length: 0x5\r\n"),
+    "length 5 5": (400, LINE + "Content-Length: 5 5\r\n"),
+    "empty length": (400, LINE + "Content-Length:\r\n"),
+    "absurd length": (413, LINE + "Content-Length: 18446744073709551620\r\n"),
+    "length over the limit": (413, LINE + f"Content-Length: {LIMIT + 1}\r\n"),
+    "no length": (411, LINE),
+    "another expectation": (417, LINE + "Content-Length: 5\r\nExpect: 200-ok\r\n"),
+    "a header without a colon": (400, LINE + "Content-Length: 5\r\nnonsense\r\n"),
+    "an empty name": (400, LINE + "Content-Length: 5\r\n: x\r\n"),
+    "a name that is no token": (400, LINE + "Content-Length: 5\r\nX(A: b\r\n"),
+    "a body on GET": (400, LINE.replace("POST", "GET") + "Content-Length: 5\r\n"),
+    "a long target": (414, LINE.replace("sw", "sw?" + "x" * 2100) + "Content-Length: 5\r\n"),
+    "a large head": (431, LINE + "X-A: " + "x" * HEADER_LIMIT + "\r\nContent-Length: 5\r\n"),
+}
+# Where the library itself may refuse, another status of its own is as good.
+ALSO = {413: {400}, 505: {400}, 501: {400}, 431: {400, 413}, 414: {400, 431}}
+
+
+def statuses(got):
+    """The statuses in what came back. Where the library refuses a length itself, it says its head twice."""
+    found = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", got)]
+    if len(found) == 2 and found[0] == found[1] and found[0] in (400, 413) and b"<html>" in got:
+        return found[:1]
+    if got and not found:
+        raise AssertionError(f"no answer: {got[:200]!r}")
+    return found
+
+
+class Malformed(Kit):
+    def setUp(self):
+        self.at = self.shared("node", node)
+
+    def event(self, event_id):
+        """A whole signed request, as bytes."""
+        body = body_of()
+        return request_bytes("/hooks/sw", body, self.at.senders["sw"].headers(body, event_id))
+
+    def test_each_is_refused_and_closed(self):
+        for number, (what, (status, head)) in enumerate(MALFORMED.items()):
+            with self.subTest(what):
+                smuggled = f"smuggled-{number}"
+                data = head.encode("latin-1") + b"\r\nhello" + self.event(smuggled)
+                with Client(self.at.listen) as client:
+                    client.send(data)
+                    got = client.read_all(patience=5)  # closes, or this raises
+                told = statuses(got)
+                if status is not None:
+                    self.assertEqual(len(told), 1, got)
+                    self.assertIn(told[0], {status} | ALSO.get(status, set()))
+                else:
+                    self.assertTrue(all(400 <= one < 600 for one in told), got)
+                self.assertEqual(self.at.event(smuggled), [], "the second request was taken")
+        self.assertTrue(self.at.processes[-1].alive())
+        self.still_serves("after-malformed")
+
+    def still_serves(self, event_id):
+        made = answers(raw(self.at.listen, self.event(event_id), half_close=True))
+        self.assertEqual([answer.status for answer in made], [200])
+
+    def test_problems_where_the_guard_refuses(self):
+        for what in ("both lengths", "no length", "another expectation", "two hosts"):
+            status, head = MALFORMED[what]
+            answer = answers(raw(self.at.listen, head.encode() + b"\r\nhello"))[0]
+            self.assertEqual(answer.headers["content-type"], "application/problem+json", what)
+            self.assertIn(b'"code":"BAD_REQUEST"', answer.body.replace(b" ", b""))
+            self.assertEqual(answer.headers["connection"], "close")
+
+    def test_any_token_is_a_method(self):
+        for method in ("get", "BREW", "x!#$%&'*+-.^_`|~9"):
+            made = answers(raw(self.at.listen, request_bytes("/hooks/sw", method=method), half_close=True))
+            self.assertEqual([answer.status for answer in made], [405], method)
+
+    def test_random_bytes(self):
+        """Noise, and whole requests with some bytes turned: an answer or none, and the program lives."""
+        seeded = random.Random(20261122)
+        good = self.event("noisy")
+
+        def noise(number):
+            if number % 2:
+                return seeded.randbytes(seeded.randrange(1, 3000))
+            data = bytearray(good)
+            for _ in range(seeded.randrange(1, 6)):
+                data[seeded.randrange(len(data))] = seeded.randrange(256)
+            return bytes(data)
+
+        pieces = [noise(number) for number in range(240)]
+
+        def one(start):
+            for data in pieces[start::6]:
+                with Client(self.at.listen) as client:
+                    client.send(data)
+                    try:
+                        client.peer.shutdown(socket.SHUT_WR)
+                    except OSError:
+                        pass
+                    for status in statuses(client.read_all(patience=5)):
+                        self.assertTrue(status in (100, 200) or 400 <= status < 600, status)
+
+        in_threads(6, one)
+        self.assertTrue(self.at.processes[-1].alive())
+        self.still_serves("after-noise")
+        known = {row["event_id"] for row in self.at.cli_json("events", "ls")}
+        self.assertFalse({name for name in known if name.startswith("smuggled")})
+
+
+class Framing(Kit):
+    """What is well-formed, in all its forms, and each limit at and one past it."""
+
+    def setUp(self):
+        self.at = self.shared("patient", patient)
+
+    def signed(self, body, event_id):
+        return self.at.senders["sw"].headers(body, event_id)
+
+    def ask(self, data, count=1):
+        with Client(self.at.listen) as client:
+            client.send(data)
+            return client.read_answers(count)
+
+    def chunks(self, body, sizes, trailer=b""):
+        made, at = b"", 0
+        for size in sizes:
+            made += b"%x\r\n" % size + body[at : at + size] + b"\r\n"
+            at += size
+        return made + b"0\r\n" + trailer + b"\r\n"
+
+    def test_chunked(self):
+        body = body_of(fill="x" * 300)
+        sizes = [1, 7, 100, len(body) - 108]
+        head = request_bytes("/hooks/sw", b"", {**self.signed(body, "chunked-1"), "Transfer-Encoding": "chunked"})
+        self.assertEqual(self.ask(head + self.chunks(body, sizes))[0].status, 200)
+        head = head.replace(b"chunked\r\n", b"Chunked\r\n")
+        with_extras = self.chunks(body, sizes, b"X-Trailer: yes\r\n").replace(b"7\r\n", b"7;name=value\r\n", 1)
+        self.assertEqual(self.ask(head + with_extras)[0].status, 200)
+        self.assertEqual(self.ended(self.at, "chunked-1", "applied")["event_id"], "chunked-1")
+
+    def test_broken_chunks(self):
+        body = body_of()
+        head = request_bytes("/hooks/sw", b"", {**self.signed(body, "chunked-2"), "Transfer-Encoding": "chunked"})
+        size = b"%x" % len(body)
+        for broken in (
+            b"zz\r\n" + body, b"-5\r\n" + body, size + b"\r\n" + body + b"XX0\r\n\r\n", b"\r\n" + body,
+            b"ffffffffffffffffff\r\n" + body,
+        ):
+            got = answers(raw(self.at.listen, head + broken))
+            self.assertTrue(len(got) == 1 and got[0].status in (400, 413), (broken[:20], got and got[0].status))
+        self.assertEqual(self.at.event("chunked-2"), [])
+
+    def test_body_limit(self):
+        for size, status in ((LIMIT, 200), (LIMIT + 1, 413)):
+            base = body_of(fill="")
+            body = base.replace(b'"fill":""', b'"fill":"' + b"x" * (size - len(base)) + b'"')
+            self.assertEqual(len(body), size)
+            headers = self.signed(body, f"limit-{size}")
+            self.assertEqual(self.ask(request_bytes("/hooks/sw", body, headers))[0].status, status)
+            head = request_bytes("/hooks/sw", b"", {**headers, "Transfer-Encoding": "chunked"})
+            chunked = head + self.chunks(body, [size // 2, size - size // 2])
+            self.assertEqual(answers(raw(self.at.listen, chunked, timeout=1))[0].status, status)
+
+    def test_header_limits(self):
+        body = body_of()
+        signed = self.signed(body, "headers-1")
+        for count, status in ((64, 200), (65, 431)):
+            # Host and Content-Length are headers too.
+            extra = {f"X-{number}": "v" for number in range(count - len(signed) - 2)}
+            got = self.ask(request_bytes("/hooks/sw", body, {**signed, **extra}))
+            self.assertEqual(got[0].status, status, count)
+        small = request_bytes("/hooks/sw", body, {**signed, "X-Fill": ""})
+        head = len(small) - len(body)
+        for size, status in ((HEADER_LIMIT - 256, 200), (HEADER_LIMIT + 256, 431)):
+            fill = "f" * (size - head)
+            got = answers(raw(self.at.listen, request_bytes("/hooks/sw", body, {**signed, "X-Fill": fill}), timeout=1))
+            self.assertEqual(got[0].status, status, size)
+
+    def test_target_limit(self):
+        body = body_of()
+        signed = self.signed(body, "target-1")
+        for size, status in ((2048, 200), (2049, 414)):
+            path = "/hooks/sw?" + "q" * (size - len("/hooks/sw?"))
+            self.assertEqual(self.ask(request_bytes(path, body, signed))[0].status, status, size)
+
+    def test_expect_100_continue(self):
+        body = body_of()
+        head = request_bytes(
+            "/hooks/sw", b"", {**self.signed(body, "expect-1"), "Expect": "100-continue", "Content-Length": len(body)}
+        )
+        with Client(self.at.listen) as client:
+            client.send(head)
+            self.assertEqual(client.read_answers(1)[0].status, 100)
+            client.send(body)
+            self.assertEqual([answer.status for answer in client.read_answers(2)], [100, 200])
+        head = head.replace(b"Content-Length: %d" % len(body), b"Content-Length: %d" % (LIMIT + 1))
+        self.assertEqual(answers(raw(self.at.listen, head))[0].status, 413)
+
+    def test_keep_alive_and_pipelining(self):
+        ids = [f"pipe-{number}" for number in range(20)]
+        data = b""
+        for event_id in ids:
+            body = body_of()
+            data += request_bytes("/hooks/sw", body, self.signed(body, event_id))
+        with Client(self.at.listen) as client:
+            client.send(data + request_bytes("/hooks/nosuch", b"hi") + data)
+            got = client.read_answers(41)
+        self.assertEqual([answer.status for answer in got], [200] * 20 + [404] + [200] * 20)
+        for answer, event_id in zip(got, ids):
+            self.assertIn(f'"{event_id}"'.encode(), answer.body, "in order")
+
+    def test_old_and_closing_clients(self):
+        body = body_of()
+        signed = self.signed(body, "old-1")
+        old = request_bytes("/hooks/sw", body, signed, version="HTTP/1.0", host=False)
+        self.assertEqual(answers(raw(self.at.listen, old, timeout=3))[0].status, 200)
+        closing = request_bytes("/hooks/sw", body, {**signed, "Connection": "close"})
+        with Client(self.at.listen) as client:
+            client.send(closing)
+            self.assertEqual(answers(client.read_all(patience=3))[0].status, 200)
+
+    def test_head_and_get(self):
+        head = request_bytes("/hooks/sw", method="HEAD", length=False)
+        closing = request_bytes("/hooks/sw", method="HEAD", length=False, headers={"Connection": "close"})
+        got = answers(raw(self.at.listen, head + closing), bodiless=True)
+        self.assertEqual([(answer.status, answer.body) for answer in got], [(405, b"")] * 2)
+        self.assertEqual(self.ask(request_bytes("/hooks/sw", method="GET", length=False))[0].status, 405)
+
+    def test_a_client_that_leaves_early(self):
+        """A body that never came whole is no event, and its id is still free."""
+        body = body_of()
+        data = request_bytes("/hooks/sw", body, self.signed(body, "left-1"))
+        with Client(self.at.listen) as client:
+            client.send(data[:-5])
+        self.assertEqual(self.at.event("left-1"), [])
+        self.assertEqual(self.ask(data)[0].status, 200)
+        self.ended(self.at, "left-1", "applied")
+
+    def test_2000_idle_connections(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < 3000:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+        host, port = self.at.listen.rsplit(":", 1)
+        idle = []
+        try:
+            for _ in range(2000):
+                idle.append(socket.create_connection((host, int(port)), timeout=10))
+            until(lambda: self.at.metrics().get("postern_http_connections", 0) >= 2000, "all accepted")
+            took = []
+            for number in range(300):
+                body = body_of()
+                start = time.monotonic()
+                self.accepted(self.at.post("sw", body, self.signed(body, f"crowd-{number}")))
+                took.append(time.monotonic() - start)
+            self.assertLess(percentile(took, 0.99), 1.0, "others are served")
+        finally:
+            for peer in idle:
+                peer.close()
+        until(lambda: self.at.metrics()["postern_http_connections"] < 100, "all gone")
+
+
+class Slow(Kit):
+    """Deadlines are total: a byte now and then buys no time."""
+
+    def setUp(self):
+        self.at = self.shared("node", node)
+
+    def drip(self, data, first=0):
+        """Send `first` bytes, then one every 0.1 s, until the server closes; seconds, and what came back."""
+        start = time.monotonic()
+        with Client(self.at.listen) as client:
+            client.send(data[:first])
+            client.peer.settimeout(0.1)
+            got = b""
+            for at in range(first, len(data)):
+                if not client.send(data[at : at + 1]):
+                    break
+                try:
+                    some = client.peer.recv(65536)
+                    if not some:
+                        break
+                    got += some
+                except TimeoutError:
+                    pass
+                except ConnectionResetError:
+                    break
+                self.assertLess(time.monotonic() - start, 8, "still open")
+            return time.monotonic() - start, got
+
+    def test_slow_header(self):
+        body = body_of()
+        data = request_bytes("/hooks/sw", body, self.at.senders["sw"].headers(body, "slow-1"))
+        took, _ = self.drip(data)
+        self.assertTrue(0.8 < took < 4, took)
+
+    def test_slow_body(self):
+        body = body_of(fill="x" * 200)
+        data = request_bytes("/hooks/sw", body, self.at.senders["sw"].headers(body, "slow-2"))
+        took, got = self.drip(data, len(data) - len(body))
+        self.assertTrue(0.8 < took < 4, took)
+        self.assertTrue(all(answer.status >= 400 for answer in answers(got)))
+        self.assertEqual(self.at.event("slow-2"), [])
+
+    def test_silence(self):
+        for data in (b"", b"POST /hooks/sw HTTP/1.1\r\n", request_bytes("/hooks/sw", b"", {"Content-Length": 10})):
+            start = time.monotonic()
+            with Client(self.at.listen) as client:
+                client.send(data)
+                client.read_all(patience=8)
+            self.assertTrue(0.8 < time.monotonic() - start < 6, data)
+
+    def test_idle_after_a_request(self):
+        body = body_of()
+        with Client(self.at.listen) as client:
+            client.send(request_bytes("/hooks/sw", body, self.at.senders["sw"].headers(body, "idle-1")))
+            self.assertEqual(client.read_answers(1)[0].status, 200)
+            start = time.monotonic()
+            client.read_all(patience=8)
+            self.assertTrue(1.5 < time.monotonic() - start < 6)
+
+
+if __name__ == "__main__":
+    report.main()
