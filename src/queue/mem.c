@@ -7,6 +7,7 @@
 
 #include "postern/thread.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define DROP_SHARE 4 /* drop_oldest drops this part of the stream */
@@ -16,9 +17,13 @@ struct kept {
 	uint8_t data[];
 };
 
+struct slot {
+	struct kept *kept;
+};
+
 struct stream_mem {
 	struct record *pending, **pending_tail;
-	struct kept **kept; /* from first on */
+	struct slot *slots; /* from first on */
 	size_t count, cap;
 	int64_t first, position, bytes, pending_bytes, last_time_ms;
 	int64_t groups, appended;
@@ -70,13 +75,13 @@ static bool store_locked(struct mem *mem, struct stream_mem *s, struct record *r
 	lock_assert_held(&mem->lock);
 	if (s->count == s->cap) {
 		size_t cap = s->cap ? s->cap * 2 : 64;
-		struct kept **grown = reallocarray(s->kept, cap, sizeof(*grown));
+		struct slot *grown = reallocarray(s->slots, cap, sizeof(*grown));
 
 		if (!grown) {
 			free(kept);
 			return false;
 		}
-		s->kept = grown;
+		s->slots = grown;
 		s->cap = cap;
 	}
 	if (!kept)
@@ -89,7 +94,7 @@ static bool store_locked(struct mem *mem, struct stream_mem *s, struct record *r
 	kept->record.owner = NULL;
 	kept->record.result = ERR_OK;
 	(void)move_slices(&kept->record, kept->data);
-	s->kept[s->count++] = kept;
+	s->slots[s->count++].kept = kept;
 	s->bytes += size_of(r);
 	return true;
 }
@@ -97,23 +102,23 @@ static bool store_locked(struct mem *mem, struct stream_mem *s, struct record *r
 static void drop_first_locked(struct stream_mem *s, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		s->bytes -= size_of(&s->kept[i]->record);
-		free(s->kept[i]);
+		s->bytes -= size_of(&s->slots[i].kept->record);
+		free(s->slots[i].kept);
 	}
 	s->count -= count;
 	s->first += (int64_t)count;
 	if (count > 0)
-		memmove(s->kept, s->kept + count, s->count * sizeof(*s->kept));
+		memmove(s->slots, s->slots + count, s->count * sizeof(*s->slots));
 }
 
 /* What may go, as far as it must. */
-static void make_room_locked(struct stream_mem *s, int64_t max_bytes, int64_t more)
+static void make_room_locked(struct stream_mem *s, int64_t limit, int64_t more)
 {
 	int64_t bytes = s->bytes + s->pending_bytes + more;
 	size_t count = 0;
 
-	while (bytes > max_bytes && count < s->count && s->first + (int64_t)count < s->position)
-		bytes -= size_of(&s->kept[count++]->record);
+	while (bytes > limit && count < s->count && s->first + (int64_t)count < s->position)
+		bytes -= size_of(&s->slots[count++].kept->record);
 	drop_first_locked(s, count);
 }
 
@@ -252,13 +257,14 @@ static enum err_code copy_locked(struct stream_mem *s, const struct queue_read_a
 
 	while (count < args->max && from + count < s->count &&
 		(count == 0 || (size_t)bytes < args->max_bytes))
-		bytes += size_of(&s->kept[from + count++]->record);
+		bytes += size_of(&s->slots[from + count++].kept->record);
+	assert(count > 0); /* the offset is there, and one record is always given */
 	records = malloc(count * sizeof(*records) + (size_t)bytes);
 	if (!records)
 		return err_set(err, ERR_NOMEM, "no memory for a batch of records");
 	p = (uint8_t *)(records + count);
 	for (size_t i = 0; i < count; i++) {
-		records[i] = s->kept[from + i]->record;
+		records[i] = s->slots[from + i].kept->record;
 		p = move_slices(&records[i], p);
 	}
 	*out = (struct queue_batch){ records, count, records };
@@ -315,7 +321,7 @@ static void mem_stat(struct queue *queue, enum stream stream, struct stream_stat
 		.appended = s->appended,
 	};
 	if (out->position < out->end)
-		out->oldest_ms = s->kept[out->position - s->first]->record.time_ms;
+		out->oldest_ms = s->slots[out->position - s->first].kept->record.time_ms;
 	lock_give(&mem->lock);
 }
 
@@ -331,7 +337,7 @@ static enum err_code mem_lookup(struct queue *queue, enum stream stream, int64_t
 		rc = err_set(err, ERR_NOT_FOUND, "%s: there is no record %lld", stream_name(stream),
 			(long long)offset);
 	else
-		rc = queue_copy_record(&s->kept[offset - s->first]->record, bytes, out, err);
+		rc = queue_copy_record(&s->slots[offset - s->first].kept->record, bytes, out, err);
 	lock_give(&mem->lock);
 	return rc;
 }
@@ -382,7 +388,7 @@ static void mem_close(struct queue *queue)
 	thread_join(&mem->thread);
 	for (size_t i = 0; i < STREAM_COUNT; i++) {
 		drop_first_locked(&mem->streams[i], mem->streams[i].count);
-		free(mem->streams[i].kept);
+		free(mem->streams[i].slots);
 	}
 	cond_done(&mem->work);
 	cond_done(&mem->news);

@@ -225,22 +225,50 @@ static void serve_drops(struct seglog *log)
 /* ---- a new spare --------------------------------------------------------------------------------
  */
 
+/* Past the page cache where the file system can: nobody will read these zeros, and copying them
+ * there costs as much processor time as the records themselves. */
+static void set_direct(int fd, bool on)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0)
+		(void)fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
+}
+
+static int fill_step(struct seglog *log, int fd, struct slice zeros, int64_t at)
+{
+	size_t done;
+	int bad = seglog_pwrite(log->opts.io, fd, zeros, at, &done);
+
+	if (bad == EINVAL) { /* a file system that says yes to O_DIRECT and means no */
+		set_direct(fd, false);
+		bad = seglog_pwrite(log->opts.io, fd, zeros, at, &done);
+	}
+	return bad;
+}
+
 static int fill(struct seglog *log, int fd)
 {
-	uint8_t *zeros = calloc(1, FILL_STEP);
+	uint8_t *zeros = aligned_alloc(SEGLOG_PAGE, FILL_STEP);
 	int64_t left = log->opts.segment_bytes, at = 0;
 	int bad = zeros ? 0 : ENOMEM;
 
+	if (zeros)
+		memset(zeros, 0, FILL_STEP);
+	set_direct(fd, true);
 	while (bad == 0 && left > 0) {
-		size_t done, step = left < (int64_t)FILL_STEP ? (size_t)left : FILL_STEP;
+		size_t step = left < (int64_t)FILL_STEP ? (size_t)left : FILL_STEP;
 
-		bad = seglog_pwrite(log->opts.io, fd, (struct slice){ zeros, step }, at, &done);
+		if (step % SEGLOG_PAGE != 0)
+			set_direct(fd, false);
+		bad = fill_step(log, fd, (struct slice){ zeros, step }, at);
 		/* Small steps, so that a commit never waits behind a whole segment. */
 		if (bad == 0 && log->opts.io->fdatasync(fd) != 0)
 			bad = errno;
 		at += (int64_t)step;
 		left -= (int64_t)step;
 	}
+	set_direct(fd, false); /* records are written through the cache, where readers find them */
 	free(zeros);
 	return bad;
 }

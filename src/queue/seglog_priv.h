@@ -89,6 +89,7 @@ void seglog_shared_wake(struct seglog_shared *shared);
 
 #define SEGLOG_PENDING_MAX MIB(64) /* bytes appended and not yet written; one list may pass it */
 #define SEGLOG_GROUP_MAX MIB(4)    /* bytes of one write; one record may pass it */
+#define SEGLOG_PAGE 4096
 #define SEGLOG_KEEPER_TICK_MS 1000
 #define SEGLOG_KEEPER_RETRY_MS 100
 

@@ -109,7 +109,7 @@ static bool reserve(struct seglog *log, size_t len)
 		return true;
 	while (cap < len)
 		cap *= 2;
-	data = aligned_alloc(4096, cap);
+	data = aligned_alloc(SEGLOG_PAGE, cap);
 	if (!data)
 		return false;
 	free(log->group);
@@ -121,7 +121,17 @@ static bool reserve(struct seglog *log, size_t len)
 struct group {
 	struct record *list, *rest;
 	size_t count, bytes;
+	size_t padded; /* bytes, and zeros to the end of the page: a page that is written to its end
+			* need not be read from the disk first. The next group overwrites the zeros.
+			*/
 };
+
+static size_t to_page_end(const struct seglog *log, size_t bytes)
+{
+	int64_t end = (log->at + (int64_t)bytes + SEGLOG_PAGE - 1) / SEGLOG_PAGE * SEGLOG_PAGE;
+
+	return (size_t)((end < log->bytes ? end : log->bytes) - log->at);
+}
 
 /* How many records from the front of the list go into one write. rest: what is left of the list. */
 static struct group measure(const struct seglog *log, struct record *list)
@@ -138,6 +148,7 @@ static struct group measure(const struct seglog *log, struct record *list)
 		group.bytes += size;
 		group.count++;
 	}
+	group.padded = to_page_end(log, group.bytes);
 	return group;
 }
 
@@ -157,13 +168,14 @@ static void encode(struct seglog *log, const struct group *group)
 		at += seglog_frame_size(r);
 	}
 	assert((size_t)(at - log->group) == group->bytes);
+	memset(at, 0, group->padded - group->bytes);
 }
 
 /* ERR_OK: durable. ERR_UNAVAILABLE: not one byte was written. ERR_OUTCOME_UNKNOWN: anything else.
  */
 static enum err_code commit(struct seglog *log, const struct group *group)
 {
-	const struct slice bytes = { log->group, group->bytes };
+	const struct slice bytes = { log->group, group->padded };
 	size_t done;
 
 	if (seglog_pwrite(log->opts.io, log->fd, bytes, log->at, &done) != 0)
@@ -192,7 +204,7 @@ static struct record *write_group(struct seglog *log, struct record *list)
 	enum err_code rc;
 
 	assert(group.count > 0);
-	if (!reserve(log, group.bytes)) {
+	if (!reserve(log, group.padded)) {
 		complete(log, list, ERR_UNAVAILABLE);
 		return NULL;
 	}
