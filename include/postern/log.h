@@ -36,9 +36,10 @@ static inline struct log_field log_code(enum err_code code)
 	return log_str("code", err_name(code));
 }
 void log_emit(enum log_level level, const char *event, const struct log_field *fields);
+/* The first field is never read: it takes the comma where there are no others. */
 #define LOG_AT(level, event, ...)                                                                  \
 	log_emit(level, event,                                                                     \
-		(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .name = NULL } })
+		(const struct log_field[]){ { .name = "" }, ##__VA_ARGS__, { .name = NULL } } + 1)
 #define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) LOG_AT(LOG_WARN, __VA_ARGS__)

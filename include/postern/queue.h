@@ -7,11 +7,14 @@
  * the worker half.
  *
  * Owns:    appended records belong to the appender, their bytes stay untouched until the
- * completion. A read batch belongs to the queue until queue_release(). Threads: queue_append() from
- * any thread; completions on a thread of the backend, in batches, in the order of their offsets;
- * queue_read/release/done/journal on the worker's owner thread; queue_lookup() from any. Errors:
- * ERR_FULL, ERR_IO (retry); ERR_CORRUPT (stop; the text names file, offset and what to do);
- *          ERR_LOCKED (another process writes or reads this half). */
+ *          completion. A read batch belongs to the queue until queue_release(); several may be
+ *          held at a time.
+ * Threads: queue_append() from any thread; completions on a thread of the backend, in batches, in
+ *          the order of their offsets; queue_read/release/done/journal on the worker's owner
+ *          thread; the rest from any.
+ * Errors:  ERR_FULL, ERR_IO (retry); ERR_CORRUPT (stop; the text names file, offset and what to
+ *          do); ERR_LOCKED (another process writes or reads this half); ERR_LIMIT (a record that
+ *          fits nowhere); ERR_STOPPED (closing, or a stream that this process does not open). */
 #pragma once
 
 #include "postern/clock.h"
@@ -50,12 +53,15 @@ MUST_CHECK enum err_code queue_embedded_open(
 /* Completes everything that was appended (durable or not), then frees. */
 void queue_close(struct queue **queue);
 
-/* Take a list (linked by next) of records. On ERR_OK each record completes exactly once. On
- * ERR_FULL, ERR_IO or ERR_STOPPED nothing was taken and no completion comes. Never blocks on the
- * disk. */
+/* Take a list (linked by next) of records. On ERR_OK each record completes exactly once. On any
+ * error nothing was taken and no completion comes: ERR_FULL, ERR_IO, ERR_STOPPED, or ERR_LIMIT
+ * (key, headers or the whole of a record are too long for any segment). Never blocks on the disk.
+ */
 MUST_CHECK enum err_code queue_append(
 	struct queue *queue, enum stream stream, struct record *list, struct err *err);
-/* Could a record of this size be made durable now? ERR_OK, or why not (for readiness). */
+/* Could a record of this size (key, headers and body) be made durable now? ERR_OK, or why not (for
+ * readiness). The first open waits for the first segment; on a very slow disk there may be none
+ * yet: ERR_FULL, though appends are taken and complete as soon as there is one. */
 MUST_CHECK enum err_code queue_room(
 	struct queue *queue, enum stream stream, size_t bytes, struct err *err);
 
@@ -71,7 +77,7 @@ MUST_CHECK enum err_code queue_read(struct queue *queue, enum stream stream, int
 	size_t max, size_t max_bytes, int64_t deadline_ms, struct queue_batch *out,
 	struct err *err);
 void queue_release(struct queue *queue, struct queue_batch *batch);
-/* Make a reader that waits return (any thread). */
+/* Make a reader that waits return (any thread). When none waits, the next wait ends at once. */
 void queue_wake(struct queue *queue, enum stream stream);
 
 struct stream_stat {
@@ -81,6 +87,7 @@ struct stream_stat {
 	int64_t syncs, appended; /* since open, by this process */
 	int64_t oldest_ms;       /* time of the record at position; 0: none waits */
 };
+/* All 0 for a stream that this process does not open (dlq and quarantine in a separate ingress). */
 void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out);
 /* One record by offset, copied: header block, key and body are put into bytes, *out points there.
  * Opens nothing for long. ERR_NOT_FOUND when retention has dropped it. Any thread. */
@@ -92,7 +99,9 @@ MUST_CHECK enum err_code queue_lookup(struct queue *queue, enum stream stream, i
  * truth. For dlq and quarantine: the first record that is still wanted. */
 MUST_CHECK enum err_code queue_done(
 	struct queue *queue, enum stream stream, int64_t position, struct err *err);
-/* Quarantine, when full: drop the oldest segment whatever its records. How many records went. */
+/* Quarantine, when full: drop the oldest segment whatever its records; *out_first is the first
+ * offset that is left. ERR_FULL: there is no older one than the one that is written. Blocks for the
+ * disk. */
 MUST_CHECK enum err_code queue_drop_oldest(
 	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err);
 

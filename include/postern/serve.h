@@ -24,7 +24,8 @@ struct serve;
 #define SERVE_HEADERS_MAX 64
 #define SERVE_URI_MAX 2048
 #define SERVE_REPLY_HEADERS 6
-#define SERVE_BODY_MAX MIB(1)               /* of an answer */
+/* Of an answer: enough to show a record with the largest body that a config allows, as JSON. */
+#define SERVE_BODY_MAX MIB(160)
 #define SERVE_LENGTH_UNKNOWN ((uint64_t)-1) /* a chunked body */
 
 struct serve_request {

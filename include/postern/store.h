@@ -105,6 +105,8 @@ struct store_totals {
 	int64_t dlq_first, quarantine_first;
 };
 void store_totals(struct store *store, struct store_totals *out);
+/* All that is parked; cheap enough to be asked before each event. */
+void store_parked_size(struct store *store, uint64_t *out_events, uint64_t *out_bytes);
 /* How many are parked for a route. */
 uint64_t store_parked_of_route(struct store *store, uint16_t route);
 

@@ -4,12 +4,13 @@
 
 #include "postern/file.h"
 #include "postern/json.h"
+#include "postern/serve.h"
 #include "postern/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWER_MAX MIB(8)
+#define ANSWER_MAX SERVE_BODY_MAX
 
 /* ---- answering ---------------------------------------------------------------------------------
  */

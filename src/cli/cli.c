@@ -6,6 +6,7 @@
 #include "postern/fetch.h"
 #include "postern/file.h"
 #include "postern/json.h"
+#include "postern/serve.h"
 #include "postern/thread.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define ADMIN_TIMEOUT_MS 30000
-#define ADMIN_ANSWER_MAX MIB(8)
+#define ADMIN_ANSWER_MAX SERVE_BODY_MAX
 
 const char *cli_get_nth(const struct cli *cli, const char *name, int n)
 {
@@ -71,7 +72,8 @@ int cli_config(const struct cli *cli, bool warnings, struct config **out)
 	bool told;
 
 	cli_report(rc == ERR_OK ? (*out)->path : cli->config_path, &report, warnings);
-	told = report.count > 0; /* the error is the first of the problems, which have been printed */
+	/* The error is the first of the problems, which have been printed. */
+	told = report.count > 0;
 	config_report_done(&report);
 	if (rc == ERR_OK)
 		return 0;
@@ -125,6 +127,7 @@ static enum err_code call_and_wait(struct fetch *fetch, struct fetch_call *call,
 	lock_init(&waiter.lock);
 	cond_init(&waiter.cond);
 	call->done = call_done;
+	/* cppcheck-suppress autoVariables ; this function waits until the call is over */
 	call->owner = &waiter;
 	rc = fetch_start(fetch, call, err);
 	lock_take(&waiter.lock);

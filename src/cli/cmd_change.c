@@ -228,7 +228,7 @@ static void put_quoted(struct buf *out, const char *word)
 /* Relative times become absolute, so that the command means the same records later. */
 static void put_option(const struct job *job, struct buf *out, const char *name, const char *value)
 {
-	char text[TEXT_TIME_LEN];
+	char text[TEXT_TIME_LEN] = "";
 	int64_t seconds;
 
 	put_quoted(out, name);

@@ -5,6 +5,7 @@
 #include "lines.h"
 
 #include "postern/json.h"
+#include "postern/serve.h"
 #include "postern/text.h"
 
 #include <stdio.h>
@@ -148,12 +149,25 @@ enum err_code inspect_find(const struct inspect *in, enum out_target target, str
 	return ERR_OK;
 }
 
+/* A text that does not grow much by its escapes; of anything else base64 is shorter. */
+static bool is_readable(struct slice body)
+{
+	size_t controls = 0;
+
+	for (size_t i = 0; i < body.len; i++) {
+		uint8_t c = body.data[i];
+
+		controls += c < 0x20 && c != '\t' && c != '\n' && c != '\r';
+	}
+	return controls <= body.len / 16 && text_is_utf8(body);
+}
+
 static enum err_code put_body(struct line *line, struct slice body)
 {
-	struct buf base64 = BUF_INIT(MIB(3));
+	struct buf base64 = BUF_INIT(SERVE_BODY_MAX);
 	enum err_code rc;
 
-	if (text_is_utf8(body)) {
+	if (is_readable(body)) {
 		err_ignored(json_put_str(line->out, "body",
 			(struct slice){ body.data ? body.data : (const uint8_t *)"", body.len },
 			line->err));
@@ -183,7 +197,7 @@ static enum err_code put_whole(const struct inspect *in, enum out_target target,
 {
 	enum stream stream = target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE;
 	struct line line = { .out = out, .err = err };
-	struct buf bytes = BUF_INIT(MIB(64));
+	struct buf bytes = BUF_INIT(MIB(65)); /* the largest body, and its headers */
 	struct record record = { 0 };
 	struct queue *queue = NULL;
 	struct err one = ERR_INIT;

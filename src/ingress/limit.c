@@ -46,13 +46,10 @@ static void drop(struct limit *limit, struct bucket *b)
 
 void limit_close(struct limit **limit)
 {
-	struct bucket *b, *next;
-
 	if (!*limit)
 		return;
-	HASH_ITER (hh, (*limit)->buckets, b, next) {
-		drop(*limit, b);
-	}
+	while ((*limit)->buckets)
+		drop(*limit, (*limit)->buckets);
 	free(*limit);
 	*limit = NULL;
 }

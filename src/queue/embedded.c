@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define SETTLE_MS 5000 /* a slower disk starts without room, and finds it later */
+
 struct embedded {
 	struct queue base;
 	int ingress_lock, worker_lock;     /* -1: not ours */
@@ -212,6 +214,17 @@ static enum err_code open_streams(
 	return rc;
 }
 
+/* The first segments of a new queue are made at the same time. */
+static void settle(struct embedded *embedded, const struct clock *clock)
+{
+	const int64_t deadline_ms = clock->mono_ms(clock) + SETTLE_MS;
+
+	for (size_t i = 0; i < STREAM_COUNT; i++) {
+		if (embedded->logs[i])
+			seglog_settle(embedded->logs[i], deadline_ms);
+	}
+}
+
 enum err_code queue_embedded_open(
 	const struct queue_opts *opts, struct queue **out, struct err *err)
 {
@@ -233,6 +246,7 @@ enum err_code queue_embedded_open(
 		queue_close(&queue);
 		return rc;
 	}
+	settle(embedded, opts->clock);
 	*out = queue;
 	return ERR_OK;
 }

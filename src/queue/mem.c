@@ -64,8 +64,7 @@ static uint8_t *move_slices(struct record *r, uint8_t *p)
 	return p;
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------
- */
+/* ---- the thread ---- */
 
 static bool store_locked(struct mem *mem, struct stream_mem *s, struct record *r)
 {
@@ -173,8 +172,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------
- */
+/* ---- the table ---- */
 
 static enum err_code full(enum stream stream, struct err *err)
 {

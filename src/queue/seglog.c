@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening ---- */
 
 static enum err_code open_dir(struct seglog *log, struct err *err)
 {
@@ -168,8 +167,7 @@ void seglog_close(struct seglog **out)
 	*out = NULL;
 }
 
-/* ---- appending ----------------------------------------------------------------------------------
- */
+/* ---- appending ---- */
 
 /* Why nothing can be appended, as seen at the last try to get a segment. */
 static enum err_code refusal_locked(const struct seglog *log, struct err *err)
@@ -272,8 +270,19 @@ enum err_code seglog_room(struct seglog *log, size_t bytes, struct err *err)
 	return rc;
 }
 
-/* ---- position and what can be seen --------------------------------------------------------------
- */
+void seglog_settle(struct seglog *log, int64_t deadline_ms)
+{
+	if (log->opts.mode != SEGLOG_WRITE)
+		return;
+	lock_take(&log->lock);
+	while (log->spare_fd < 0 && log->current_first < 0 && log->no_spare == ERR_OK) {
+		if (!cond_wait(&log->changed, &log->lock, deadline_ms))
+			break;
+	}
+	lock_give(&log->lock);
+}
+
+/* ---- position and what can be seen ---- */
 
 enum err_code seglog_done(struct seglog *log, int64_t position, struct err *err)
 {

@@ -52,6 +52,9 @@ struct seglog;
 MUST_CHECK enum err_code seglog_open(
 	const struct seglog_opts *opts, struct seglog **out, struct err *err);
 void seglog_close(struct seglog **log);
+/* After the first open of all: waits until the first segment is ready, or it is known why there is
+ * none, or until deadline_ms (monotonic). */
+void seglog_settle(struct seglog *log, int64_t deadline_ms);
 MUST_CHECK enum err_code seglog_append(struct seglog *log, struct record *list, struct err *err);
 MUST_CHECK enum err_code seglog_room(struct seglog *log, size_t bytes, struct err *err);
 MUST_CHECK enum err_code seglog_read(struct seglog *log, const struct queue_read_args *args,

@@ -112,8 +112,7 @@ static bool should_drop(struct seglog *log, const struct view *v)
 	return over_budget(log, v) || (v->need_spare && disk_short(log, &free)) || too_old(log, v);
 }
 
-/* ---- dropping -----------------------------------------------------------------------------------
- */
+/* ---- dropping ---- */
 
 static void set_spare(struct seglog *log, int fd)
 {
@@ -222,8 +221,7 @@ static void serve_drops(struct seglog *log)
 	lock_give(&log->lock);
 }
 
-/* ---- a new spare --------------------------------------------------------------------------------
- */
+/* ---- a new spare ---- */
 
 /* Past the page cache where the file system can: nobody will read these zeros, and copying them
  * there costs as much processor time as the records themselves. */
@@ -329,8 +327,7 @@ static void supply(struct seglog *log)
 	lock_give(&log->lock);
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------
- */
+/* ---- the thread ---- */
 
 /* When something is due: now, or after a while. */
 static int64_t next_due_locked(const struct seglog *log)

@@ -17,8 +17,7 @@
 
 #include <stdatomic.h>
 
-/* ---- files (seglog_files.c) ---------------------------------------------------------------------
- */
+/* ---- files (seglog_files.c) ---- */
 
 #define SEGLOG_NAME_MAX 32
 #define SEGLOG_SPARE "spare"
@@ -56,8 +55,7 @@ int seglog_pwrite(
 enum err_code seglog_damaged(const struct seglog *log, int64_t first, size_t at, int64_t offset,
 	const char *what, struct err *err);
 
-/* ---- the shared page (seglog_shared.c) ----------------------------------------------------------
- */
+/* ---- the shared page (seglog_shared.c) ---- */
 
 struct seglog_page;
 struct seglog_shared {
@@ -84,8 +82,7 @@ uint32_t seglog_shared_ticket(const struct seglog_shared *shared);
 void seglog_shared_wait(struct seglog_shared *shared, uint32_t ticket, int64_t ms);
 void seglog_shared_wake(struct seglog_shared *shared);
 
-/* ---- the log ------------------------------------------------------------------------------------
- */
+/* ---- the log ---- */
 
 #define SEGLOG_PENDING_MAX MIB(64) /* bytes appended and not yet written; one list may pass it */
 #define SEGLOG_GROUP_MAX MIB(4)    /* bytes of one write; one record may pass it */

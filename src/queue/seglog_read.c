@@ -75,8 +75,7 @@ void seglog_reader_close(struct seglog_reader **reader)
 	*reader = NULL;
 }
 
-/* ---- where an offset is -------------------------------------------------------------------------
- */
+/* ---- where an offset is ---- */
 
 /* The generation is loaded before the directory is read: the list may be newer than it says, never
  * older. */
@@ -217,8 +216,7 @@ static enum err_code seek(
 	return ERR_OK;
 }
 
-/* ---- filling a batch ----------------------------------------------------------------------------
- */
+/* ---- filling a batch ---- */
 
 static struct held *held_new(struct seglog_reader *r, size_t cap)
 {
@@ -401,8 +399,7 @@ static enum err_code read_batch(struct seglog *log, int64_t limit,
 	return rc;
 }
 
-/* ---- the door -----------------------------------------------------------------------------------
- */
+/* ---- the door ---- */
 
 /* Wait until there is something at offset. False: deadline or wake. */
 static bool wait_for(struct seglog *log, int64_t offset, int64_t deadline_ms, int64_t *out_end)

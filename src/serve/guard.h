@@ -3,7 +3,11 @@
  * The library in front of the guard is lenient: it takes framing headers with blanks, both lengths,
  * bare line feeds, folded lines and NULs, each of which lets two readers of the same bytes disagree
  * about where a request ends. The guard judges the head as the library reports it. What the library
- * hides (line ends, folds, NULs) shows in where the pieces lie: see `contiguous`. */
+ * hides (line ends, folds, NULs) shows in where the pieces lie: see `contiguous`.
+ *
+ * The library leaves zeros behind for CR, LF, NUL and the colon alike, and lengths are all that is
+ * seen. So two forms stay hidden: a NUL in the place of a CR, and "colon, bare line feed" (or NULs)
+ * in the place of the empty line. is_doubtful() in answer.c bounds what they can do. */
 #pragma once
 
 #include "postern/buf.h"

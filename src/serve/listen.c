@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define BACKLOG 1024
-#define OTHER_FILES 256 /* logs, stores, our own */
+#define OTHER_FILES ((rlim_t)256) /* logs, stores, our own */
 
 void listen_name(const struct sockaddr *address, bool with_port, char *out, size_t max)
 {

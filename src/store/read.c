@@ -126,6 +126,12 @@ int64_t store_parked_next(struct store *store)
 	return node ? node->parked.next_ts_ms : INT64_MAX;
 }
 
+void store_parked_size(struct store *store, uint64_t *out_events, uint64_t *out_bytes)
+{
+	*out_events = store->park.events;
+	*out_bytes = store->park.bytes;
+}
+
 uint64_t store_parked_of_route(struct store *store, uint16_t route)
 {
 	return route < store->park.routes ? store->park.of_route[route] : 0;

@@ -327,7 +327,7 @@ static bool window_room(const struct worker *w)
 
 bool worker_intake_open(const struct worker *w)
 {
-	return !w->stopping && !w->store_full && !w->park_full && !worker_batch_full(w) &&
+	return !w->stopping && !w->store_full && !worker_park_full(w) && !worker_batch_full(w) &&
 	       window_room(w);
 }
 

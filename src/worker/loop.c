@@ -88,18 +88,21 @@ static void handle_notes(struct worker *w, struct note_list *notes)
 	}
 }
 
+/* A commit failed, and is tried again each second. */
+static bool stuck(const struct worker *w)
+{
+	return w->batch.retry_ms != 0;
+}
+
 /* ---- may events be taken? ---------------------------------------------------------- */
 
 static void check_room(struct worker *w)
 {
 	struct err err = ERR_INIT;
 	struct store_totals totals;
-	const struct config *config = w->table->config;
 	const bool was = w->store_full || w->park_full;
 
-	store_totals(w->store, &totals);
-	w->park_full = totals.parked_events >= (uint64_t)config->worker.parked_max_events ||
-		       totals.parked_bytes >= (uint64_t)config->worker.parked_max_bytes;
+	w->park_full = worker_park_full(w);
 	w->store_full = store_room(w->store, &err) == ERR_FULL;
 	if (w->store_full || w->park_full) {
 		const char *text = w->store_full ? err.text
@@ -111,21 +114,17 @@ static void check_room(struct worker *w)
 			log_warn("worker_paused", log_str("text", text));
 	} else if (was) {
 		worker_board_pause(w, NULL);
+		store_totals(w->store, &totals);
 		log_info("worker_resumed", log_int("parked", (int64_t)totals.parked_events));
 	}
 }
 
-static void upkeep(struct worker *w)
+/* Between commits, and while one waits for room: what has expired makes some. */
+static void maintain(struct worker *w)
 {
 	struct err err = ERR_INIT;
 
-	if (w->mono_ms < w->upkeep_ms || w->broken || w->batch.step != BATCH_OPEN)
-		return;
-	w->upkeep_ms = w->mono_ms + WORKER_UPKEEP_MS;
-	check_room(w);
-	worker_outs_upkeep(w);
-	if (w->broken || w->batch.opened_ms != 0)
-		return;
+	w->maintain = false;
 	if (store_maintain(w->store, w->wall_ms, &err) == ERR_OK)
 		return;
 	if (err_action(err.code) == ACT_STOP)
@@ -134,12 +133,19 @@ static void upkeep(struct worker *w)
 		log_warn("upkeep_failed", log_code(err.code), log_str("text", err.text));
 }
 
-/* ---- one turn ---------------------------------------------------------------------- */
-
-static bool stuck(const struct worker *w)
+static void upkeep(struct worker *w)
 {
-	return w->batch.retry_ms != 0;
+	if (w->mono_ms >= w->upkeep_ms && !stuck(w)) {
+		w->upkeep_ms = w->mono_ms + WORKER_UPKEEP_MS;
+		w->maintain = true;
+		check_room(w);
+		worker_outs_upkeep(w);
+	}
+	if (w->maintain && !w->broken && w->batch.opened_ms == 0)
+		maintain(w);
 }
+
+/* ---- one turn ---------------------------------------------------------------------- */
 
 static int64_t sooner(int64_t a, int64_t b)
 {
@@ -185,8 +191,11 @@ static bool work_now(struct worker *w)
 
 static void commit(struct worker *w, bool backlog)
 {
-	if (worker_batch_due(w, backlog))
+	if (worker_batch_due(w, backlog)) {
+		if (stuck(w))
+			maintain(w);
 		(void)worker_batch_close(w);
+	}
 	if (w->broken || stuck(w))
 		return;
 	worker_run_committed(w);
@@ -220,7 +229,7 @@ static bool turn(struct worker *w, struct note_list *notes)
 	}
 	if (!w->broken)
 		commit(w, backlog);
-	if (!stuck(w))
+	if (!w->broken && !stuck(w))
 		upkeep(w);
 	if (w->mono_ms >= w->board_ms && !w->broken) {
 		w->board_ms = w->mono_ms + (backlog ? BOARD_MS : 0);

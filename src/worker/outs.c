@@ -66,16 +66,26 @@ static struct out_work *new_out(struct worker *w, const struct item_out *item)
 	out->n = item->n;
 	out->target = item->target;
 	out->refused = is_refusal(item->reason);
+	out->size = item->headers.len + item->key.len + item->body.len;
 	out->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
 	return out;
+}
+
+/* What is decided for the dlq and does not stand there yet takes its room all the same. */
+static void count_dlq(struct worker *w, const struct out_work *out, bool in)
+{
+	if (out->target == OUT_DLQ)
+		w->outs.dlq_coming += in ? out->size : 0 - out->size;
 }
 
 void worker_outs_add(struct worker *w, const struct item_out *item)
 {
 	struct out_work *out = new_out(w, item);
 
-	if (out)
-		STAILQ_INSERT_TAIL(&w->outs.staged, out, link);
+	if (!out)
+		return;
+	count_dlq(w, out, true);
+	STAILQ_INSERT_TAIL(&w->outs.staged, out, link);
 }
 
 void worker_outs_committed(struct worker *w)
@@ -107,6 +117,7 @@ static void add_ok(struct worker *w, const struct out_work *out, int64_t stream_
 		.outok = { .offset = out->offset, .n = out->n, .stream_offset = stream_offset } };
 
 	worker_batch_add(w, &item);
+	count_dlq(w, out, false);
 }
 
 /* ---- at the start: what a crash left over ------------------------------------------ */
@@ -123,6 +134,7 @@ static enum err_code load_list(struct worker *w, struct err *err)
 
 		if (!out)
 			return err_set(err, ERR_NOMEM, "no memory for an output");
+		count_dlq(w, out, true);
 		STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
 		offset = item.offset;
 		n = item.n;
@@ -380,7 +392,7 @@ void worker_outs_finished(struct worker *w, struct out_work *out)
 
 bool worker_outs_dlq_room(struct worker *w, size_t bytes)
 {
-	bytes += EVENT_HEADERS_MAX;
+	bytes += EVENT_HEADERS_MAX + w->outs.dlq_coming;
 	if (!w->outs.dlq_full && queue_room(w->queue, STREAM_DLQ, bytes, NULL) == ERR_OK)
 		return true;
 	dlq_is_full(w, bytes);

@@ -410,6 +410,12 @@ void worker_subject_advance(struct worker *w, struct subject *s)
 			blocked(w, s);
 			break;
 		}
+		/* Thousands of gaps may be filled, or be over, at once: the rest after the commit.
+		 */
+		if (s->gaps > 0 && worker_batch_full(w)) {
+			worker_subject_due(w, s, w->mono_ms);
+			break;
+		}
 		if (fill_gap(w, s))
 			continue;
 		work = TAILQ_FIRST(&s->fresh);
@@ -434,6 +440,16 @@ void worker_park_due(struct worker *w)
 			worker_subject_turn(w, s);
 		worker_subject_advance(w, s);
 	}
+}
+
+bool worker_park_full(const struct worker *w)
+{
+	const struct config *config = w->table->config;
+	uint64_t events, bytes;
+
+	store_parked_size(w->store, &events, &bytes);
+	return events >= (uint64_t)config->worker.parked_max_events ||
+	       bytes >= (uint64_t)config->worker.parked_max_bytes;
 }
 
 /* ---- events that take long --------------------------------------------------------- */

@@ -15,10 +15,14 @@
 
 #define NO_ROOM_MS 100 /* the handler's host takes no more calls now */
 
+/* Those that were not read yet are waited for only while events are taken: a full park gets room by
+ * calls alone. */
 bool worker_run_suspects(const struct worker *w)
 {
+	const bool more = w->suspects_left > 0 && w->read_offset < w->suspect_end;
+
 	return w->suspect_subjects > 0 || w->suspect_works > 0 ||
-	       (w->suspects_left > 0 && w->read_offset < w->suspect_end);
+	       (more && !w->store_full && !worker_park_full(w));
 }
 
 static bool paused(const struct worker *w, const struct route *r)

@@ -240,6 +240,7 @@ struct out_work {
 	uint32_t n;
 	enum out_target target;
 	bool refused; /* a kept request whose signature did not verify */
+	size_t size;
 	struct buf bytes;
 	struct record record;
 };
@@ -248,7 +249,8 @@ struct outs {
 	struct out_list staged, ready; /* ready: committed, to be published */
 	size_t flying;
 	bool dlq_full;
-	size_t dlq_need; /* the largest that found no room */
+	size_t dlq_need;            /* the largest that found no room */
+	size_t dlq_coming; /* bytes decided for the dlq that do not stand there yet */
 	int64_t retry_ms;           /* monotonic: nothing is published before */
 	int64_t trimmed[OUT_TOPIC]; /* by target: the index begins there */
 	int64_t refused;            /* records in the quarantine that are refused requests */
@@ -359,6 +361,7 @@ struct worker {
 	struct work *alone; /* the suspect in work */
 
 	bool store_full, park_full;
+	bool maintain;         /* the store is to be tended after the next commit */
 	int64_t read_retry_ms; /* monotonic: the queue could not be read, try again then */
 	int64_t upkeep_ms, board_ms;
 };
@@ -390,6 +393,8 @@ static inline bool worker_subject_blocked(const struct subject *s)
 }
 MUST_CHECK enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err);
 void worker_park_due(struct worker *w);
+/* Asked before each event: more than this is not parked, but for the events of the window. */
+bool worker_park_full(const struct worker *w);
 int64_t worker_park_next_ms(const struct worker *w);
 void worker_park_soft_timeouts(struct worker *w);
 void worker_park_free(struct worker *w);

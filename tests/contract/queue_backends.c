@@ -362,6 +362,21 @@ static void append_again_until_taken(struct fixture *f, enum stream stream)
 	assert_int_equal(rc, ERR_OK);
 }
 
+/* Whoever asks right after the first open must not be told to come again. */
+static void a_new_queue_has_room_at_once(void **state)
+{
+	struct fixture f;
+
+	fixture_open(&f, state, MIB(1));
+	for (size_t i = 0; i < STREAM_COUNT; i++) {
+		struct err err = ERR_INIT;
+
+		if (queue_room(f.queue, (enum stream)i, 1000, &err) != ERR_OK)
+			fail_msg("%s: %s", stream_name((enum stream)i), err.text);
+	}
+	fixture_close(&f);
+}
+
 static void a_full_queue_refuses_until_there_is_room(void **state)
 {
 	struct stream_stat stat;
@@ -532,7 +547,7 @@ static void journal_gives_the_bytes_back(void **state)
 		ROW(backend, a_record_can_be_looked_up), ROW(backend, time_never_falls),           \
 		ROW(backend, an_offset_outside_is_corrupt),                                        \
 		ROW(backend, a_reader_waits_for_the_first_record),                                 \
-		ROW(backend, a_wake_ends_a_wait),                                                  \
+		ROW(backend, a_wake_ends_a_wait), ROW(backend, a_new_queue_has_room_at_once),      \
 		ROW(backend, a_full_queue_refuses_until_there_is_room),                            \
 		ROW(backend, the_oldest_can_be_dropped_from_a_full_stream),                        \
 		ROW(backend, records_over_the_limits_are_refused),                                 \

@@ -5,9 +5,10 @@
  * place: same method, target, number of headers and body. So no bytes that only a lenient reader
  * takes for a request are ever delivered. Refusing more than the strict reader does is allowed.
  *
- * The strict reader passes over what the library passes over before a request line: empty lines,
- * and lines that begin with NUL. A chunked body is left out of the comparison, but nothing may
- * follow it. */
+ * The strict reader passes over empty lines before a request line, as the library does. A chunked
+ * body is left out of the comparison, but nothing may follow it. Bytes with NULs, or with a line
+ * that begins with a colon, are not compared: the library leaves zeros behind for CR, LF and colon
+ * too, so some of them cannot be told apart (guard.h). */
 #include "../../src/serve/serve_priv.h"
 
 #include "postern/text.h"
@@ -28,8 +29,7 @@ struct strict {
 static struct {
 	struct slice rest;
 	struct strict now; /* what the strict reader found last */
-	bool chunked_before;
-	unsigned delivered;
+	bool chunked_before, is_blurred;
 } model;
 static struct serve server;
 
@@ -56,14 +56,12 @@ static bool take_line(struct slice *line)
 static void skip_empty_lines(void)
 {
 	for (;;) {
-		size_t end = slice_find(model.rest, '\n');
-		bool skipped =
-			end < model.rest.len && (end == 0 || model.rest.data[0] == '\0' ||
-							(end == 1 && model.rest.data[0] == '\r'));
-
-		if (!skipped)
+		if (slice_starts(model.rest, SLICE_LIT("\n")))
+			model.rest = slice_sub(model.rest, 1, model.rest.len);
+		else if (slice_starts(model.rest, SLICE_LIT("\r\n")))
+			model.rest = slice_sub(model.rest, 2, model.rest.len);
+		else
 			return;
-		model.rest = slice_sub(model.rest, end + 1, model.rest.len);
 	}
 }
 
@@ -144,9 +142,10 @@ static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve
 	(void)ctx;
 	(void)reply;
 	must(!model.chunked_before); /* nothing follows a chunked body */
+	model.chunked_before = rq->content_length == SERVE_LENGTH_UNKNOWN;
+	if (model.is_blurred)
+		return SERVE_CONTINUE;
 	must(read_strictly());
-	model.delivered++;
-	model.chunked_before = model.now.chunked;
 	must(slice_eq(rq->method, model.now.method));
 	must(guard_split_uri(model.now.uri, &path, &query, &has_query));
 	must(slice_eq(rq->path, path) && slice_eq(rq->query, query) && rq->has_query == has_query);
@@ -158,7 +157,7 @@ static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve
 static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
 	(void)ctx;
-	must(model.now.chunked || slice_eq(rq->body, model.now.body));
+	must(model.is_blurred || model.now.chunked || slice_eq(rq->body, model.now.body));
 	reply->status = 200;
 	return SERVE_REPLY;
 }
@@ -238,6 +237,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
 	memset(&model, 0, sizeof(model));
 	model.rest = (struct slice){ data + 1, size - 1 };
+	model.is_blurred = memchr(data + 1, '\0', size - 1) != NULL ||
+			   slice_search(model.rest, SLICE_LIT("\n:")) < model.rest.len;
 	piece = data[0] ? (size_t)data[0] * 16 : size;
 	must(MHD_add_connection(server.daemon, pair[0], &none, sizeof(none)) == MHD_YES);
 	for (size_t at = 1; at < size; at += piece) {

@@ -132,8 +132,7 @@ static void init(void)
 	(void)pthread_once(&trace.once, start);
 }
 
-/* ---- what is below the directory ----------------------------------------------------------------
- */
+/* ---- what is below the directory ---- */
 
 /* The part of an absolute path that follows the directory; NULL: it is elsewhere. */
 static const char *below(const char *path)
@@ -204,8 +203,7 @@ static const char *resolve(int dir_fd, const char *name, char out[8192])
 	return below(out);
 }
 
-/* ---- noting -------------------------------------------------------------------------------------
- */
+/* ---- noting ---- */
 
 static void note_all(struct entry entry, const char *path, const char *path2,
 	const struct iovec *data, int data_count)
@@ -289,8 +287,7 @@ static void note_write(int fd, const struct iovec *data, int count, int64_t at, 
 	}
 }
 
-/* ---- files --------------------------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 static int traced_open(int dir_fd, const char *name, int flags, mode_t mode)
 {
@@ -474,8 +471,7 @@ int fsync(int fd)
 	return fd_is_ours(fd) ? traced_sync(fd, real_fsync) : real_fsync(fd);
 }
 
-/* ---- names --------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static int traced_rename(int from_dir, const char *from, int to_dir, const char *to)
 {

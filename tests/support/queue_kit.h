@@ -1,5 +1,6 @@
-/* queue_kit.h - what the tests of the queue share: a directory that goes away, records with known bytes,
- * and a sink that collects completions so that a test can wait for them. Included by test programs only. */
+/* queue_kit.h - what the tests of the queue share: a directory that goes away, records with known
+ * bytes, and a sink that collects completions so that a test can wait for them. Included by test
+ * programs only. */
 #pragma once
 
 #include <errno.h>
@@ -26,7 +27,7 @@ static inline int64_t kit_now_ms(void)
 	return clock->mono_ms(clock);
 }
 
-/* ---- a directory -------------------------------------------------------------------------------- */
+/* ---- a directory ---- */
 
 static inline char *kit_dir(void)
 {
@@ -55,7 +56,7 @@ static inline void kit_dir_done(char *path)
 	free(path);
 }
 
-/* ---- records ------------------------------------------------------------------------------------ */
+/* ---- records ---- */
 
 struct kit_record {
 	struct record record;
@@ -97,7 +98,8 @@ static inline void kit_record_free(struct kit_record *k)
 	free(k);
 }
 
-/* Is this the record that kit_record_new(number) made? Says so without assertions: usable on any thread. */
+/* Is this the record that kit_record_new(number) made? Says so without assertions: usable on any
+ * thread. */
 static inline bool kit_record_is(const struct record *r, uint64_t number, size_t body_len)
 {
 	char key[32];
@@ -117,7 +119,7 @@ static inline bool kit_record_is(const struct record *r, uint64_t number, size_t
 	return true;
 }
 
-/* ---- completions -------------------------------------------------------------------------------- */
+/* ---- completions ---- */
 
 struct kit_done {
 	uint64_t number;
@@ -161,8 +163,8 @@ static inline void kit_sink_put(void *ctx, struct record *list)
 			if (!sink->done)
 				abort();
 		}
-		sink->done[sink->count++] = (struct kit_done){ k->number, list->offset,
-			list->time_ms, list->result };
+		sink->done[sink->count++] =
+			(struct kit_done){ k->number, list->offset, list->time_ms, list->result };
 		kit_record_free(k);
 		list = next;
 	}

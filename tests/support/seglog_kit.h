@@ -1,5 +1,5 @@
-/* seglog_kit.h - one log on files for tests: opened with small segments, calls that can be made to fail,
- * and what it must hold by what its completions said. Included by test programs only. */
+/* seglog_kit.h - one log on files for tests: opened with small segments, calls that can be made to
+ * fail, and what it must hold by what its completions said. Included by test programs only. */
 #pragma once
 
 #include "support/queue_kit.h"
@@ -13,14 +13,14 @@
 
 #define KIT_SEGMENT KIB(8)
 
-/* ---- calls that fail ---------------------------------------------------------------------------- */
+/* ---- calls that fail ---- */
 
 enum kit_call { KIT_PWRITE, KIT_SYNC, KIT_SYNC_DIR, KIT_RENAME, KIT_UNLINK, KIT_CALLS };
 struct kit_faults {
 	enum kit_call call;
-	unsigned at;	/* the first that fails, counted from 1; 0: none */
-	unsigned count; /* how many fail from there */
-	bool half;	/* pwrite writes half, and then fails */
+	unsigned at;        /* the first that fails, counted from 1; 0: none */
+	unsigned count;     /* how many fail from there */
+	bool half;          /* pwrite writes half, and then fails */
 	int64_t free_bytes; /* what the disk says; 0: the truth */
 	unsigned seen;
 };
@@ -28,12 +28,22 @@ static struct kit_faults kit_faults; /* read and written with atomics: the log's
 
 static inline bool kit_fails(enum kit_call call)
 {
-	unsigned seen;
+	unsigned at = __atomic_load_n(&kit_faults.at, __ATOMIC_SEQ_CST), seen;
 
-	if (kit_faults.call != call || __atomic_load_n(&kit_faults.at, __ATOMIC_SEQ_CST) == 0)
+	if (at == 0 || __atomic_load_n(&kit_faults.call, __ATOMIC_SEQ_CST) != call)
 		return false;
 	seen = __atomic_add_fetch(&kit_faults.seen, 1, __ATOMIC_SEQ_CST);
-	return seen >= kit_faults.at && seen < kit_faults.at + kit_faults.count;
+	return seen >= at && seen < at + __atomic_load_n(&kit_faults.count, __ATOMIC_SEQ_CST);
+}
+
+/* From now on, while the log runs. */
+static inline void kit_fail_next(enum kit_call call, unsigned count)
+{
+	__atomic_store_n(&kit_faults.at, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kit_faults.call, call, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kit_faults.count, count, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kit_faults.seen, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kit_faults.at, 1, __ATOMIC_SEQ_CST);
 }
 
 static inline ssize_t kit_pwrite(int fd, const void *data, size_t len, off_t at)
@@ -85,7 +95,7 @@ static const struct seglog_io kit_io = {
 	.free_bytes = kit_free_bytes,
 };
 
-/* ---- a log -------------------------------------------------------------------------------------- */
+/* ---- a log ---- */
 
 static int64_t kit_wall_ms = 1000000;
 static inline int64_t kit_wall(const struct clock *clock)
@@ -151,8 +161,7 @@ static inline void kit_log_open_fails(struct kit_log *k, enum err_code want, str
 }
 
 /* One record after the other, each completed before the next: every group is one record. */
-static inline void kit_log_append(
-	struct kit_log *k, uint64_t number, size_t count, size_t body_len)
+static inline void kit_log_append(struct kit_log *k, uint64_t number, size_t count, size_t body_len)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct record *list = kit_list(number + i, 1, body_len);
@@ -200,7 +209,7 @@ static inline void kit_log_expect(
 	assert_int_equal(kit_log_stat(k).end, offset + (int64_t)count);
 }
 
-/* ---- its files ---------------------------------------------------------------------------------- */
+/* ---- its files ---- */
 
 static inline size_t kit_segments(struct kit_log *k, int64_t *out_firsts, size_t max)
 {

@@ -13,7 +13,7 @@ from lib import report
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTERN_BUILD", "build")
 SEED = int(os.environ.get("POSTERN_SEED", "1"))
-ROUNDS = int(os.environ.get("POSTERN_POWERLOSS_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("POSTERN_POWERLOSS_ROUNDS", "2"))
 IMAGES = 60
 
 

@@ -204,7 +204,8 @@ class Copies(Kit):
         self.at.write_key("kept.key", right.key_text())
         self.at.cli("reload")
         self.at.cli("quarantine", "accept", row["id"])
-        until(lambda: self.at.state("order:9"), "applied now")
+        until(lambda: any(self.at.event(name) and self.at.event(name)[0]["outcome"] == "applied"
+                          for name in ("kept-1", row["event_id"])), "applied now")
         self.assertEqual(self.quarantined("BAD_SIGNATURE", "kept"), [])
         self.refused(self.at.post("sw", body, right.headers(body, "kept-2")), 401, "BAD_SIGNATURE")
         self.assertEqual(self.quarantined("BAD_SIGNATURE", "sw"), [], "only where it was asked for")

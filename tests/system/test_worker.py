@@ -1,5 +1,6 @@
 """Handlers end to end: what is retried, when, how often; what is given up; what waits and what must not wait."""
 
+import email.utils
 import json
 import time
 
@@ -15,7 +16,7 @@ DLQ_HEADERS = ("reason", "route", "attempts", "error", "topic", "partition", "of
 def to(destination, name="out", match=None, **members):
     """A route to a destination."""
     route = {"name": name, "match": match or {}, "handler": {"type": "http", "url": destination.url("/in")},
-             "retry": dict(FAST_RETRY)}
+             "retry": dict(FAST_RETRY), "breaker": {"open_s": 1}}
     for member, value in members.items():
         route[member] = {**route[member], **value} if isinstance(route.get(member), dict) else value
     return route
@@ -74,6 +75,12 @@ class Handlers(Kit):
         self.ended(node, "after-1", "applied")
         first, second = destination.of("after-1")
         self.assertGreater(second.started - first.ended, 0.95)
+        # As a date too: whole seconds, so that at least one of the three is left.
+        destination.behave = busy(1, email.utils.formatdate(time.time() + 3, usegmt=True))
+        send(node, "sw", "after-2", "order:2", 1)
+        self.ended(node, "after-2", "applied")
+        first, second = destination.of("after-2")
+        self.assertGreater(second.started - first.ended, 0.95)
 
     def test_each_status(self):
         """What may pass is tried again; what will not is dead at once, a redirect too."""
@@ -106,7 +113,7 @@ class Handlers(Kit):
         port = free_ports(1)[0]
         routes = [{
             "name": "out", "match": {}, "handler": {"type": "http", "url": f"http://127.0.0.1:{port}/in", "timeout_ms": 300},
-            "retry": {**FAST_RETRY, "attempts": 200}, "breaker": {"failures": 1000},
+            "retry": {**FAST_RETRY, "attempts": 200}, "breaker": {"failures": 1000, "open_s": 1},
         }]
         node = self.small({"sw": mapped()}, routes=routes)
         node.start()
@@ -208,6 +215,29 @@ class Handlers(Kit):
         row = self.ended(node, "hang-1", "parked")
         self.assertEqual(row["parked"], "running")
         self.assertEqual(len(destination.of("hang-1")), 1)
+
+    def test_a_full_park_pauses_the_worker_and_loses_nothing(self):
+        destination = self.cleanup(Destination(always(503)))
+        node = self.small(
+            {"sw": mapped()}, worker={"parked_max_events": 5},
+            routes=[to(destination, retry={"attempts": 1000}, breaker={"failures": 100000})])
+        node.start("ingress")
+        node.start("worker")
+        for number in range(20):
+            send(node, "sw", f"full-{number}", f"order:{number}", 1)
+        ready = until(lambda: node.worker_api.get("/readyz").status == 503 and node.worker_api.get("/readyz"), "paused")
+        self.assertTrue(ready.json()["reasons"][0]["detail"])
+        self.assertTrue(node.ask("/v1/status", node.worker_api)[1]["paused"])
+        parked = node.metrics(node.worker_api)["postern_parked_events"]
+        for number in range(20, 60):
+            send(node, "sw", f"full-{number}", f"order:{number}", 1)
+        self.assertEqual(self.ended(node, "full-59", "pending")["attempts"], 0)
+        self.assertEqual(node.metrics(node.worker_api)["postern_parked_events"], parked, "it takes no more")
+        self.assertEqual(node.api.get("/readyz").status, 200, "the ingress has room")
+        destination.behave = always(200)
+        for number in range(60):
+            self.ended(node, f"full-{number}", "applied")
+        until(lambda: node.worker_api.get("/readyz").status == 200, "ready again")
 
     # ---- restarts ------------------------------------------------------------------------------
 

@@ -39,8 +39,7 @@ static struct queue_opts options(const char *dir, struct kit_sink *sinks)
 	return opts;
 }
 
-/* ---- write --------------------------------------------------------------------------------------
- */
+/* ---- write ---- */
 
 struct writer {
 	struct queue *queue;
@@ -166,8 +165,7 @@ static bool write_all(const char *root, const char *acks, const char *trace, uin
 	return ok || SAID("writing failed: %s", err.text);
 }
 
-/* ---- check --------------------------------------------------------------------------------------
- */
+/* ---- check ---- */
 
 struct ack {
 	int stream;

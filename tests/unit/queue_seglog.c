@@ -70,8 +70,7 @@ static void a_record_that_fits_no_segment_is_refused(void **state)
 	kit_log_done(&k);
 }
 
-/* ---- the tail -----------------------------------------------------------------------------------
- */
+/* ---- the tail ---- */
 
 static void a_torn_tail_is_zeroed_and_the_log_goes_on(void **state)
 {
@@ -196,8 +195,7 @@ static void a_log_whose_segments_are_gone_stops(void **state)
 	kit_log_done(&k);
 }
 
-/* ---- older segments -----------------------------------------------------------------------------
- */
+/* ---- older segments ---- */
 
 static void damage_in_an_older_segment_stops_the_reader(void **state)
 {
@@ -292,8 +290,7 @@ static void a_segment_of_another_stream_stops(void **state)
 	kit_log_done(&k);
 }
 
-/* ---- retention ----------------------------------------------------------------------------------
- */
+/* ---- retention ---- */
 
 static void wait_for_first(struct kit_log *k, int64_t at_least)
 {
@@ -411,8 +408,7 @@ static void a_step_of_the_wall_clock_drops_nothing_unfinished(void **state)
 	kit_log_done(&k);
 }
 
-/* ---- room on the disk ---------------------------------------------------------------------------
- */
+/* ---- room on the disk ---- */
 
 static void too_little_disk_is_full_until_there_is_room(void **state)
 {
@@ -472,8 +468,7 @@ static void a_short_disk_takes_done_segments_first(void **state)
 	kit_log_done(&k);
 }
 
-/* ---- reading only -------------------------------------------------------------------------------
- */
+/* ---- reading only ---- */
 
 static void read_only_creates_nothing_and_reads_what_is_there(void **state)
 {

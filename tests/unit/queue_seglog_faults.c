@@ -163,10 +163,7 @@ static void a_failed_sync_is_unknown_and_the_next_is_durable(void **state)
 	while (seglog_room(k.log, KIT_SEGMENT / 2, NULL) != ERR_OK)
 		(void)usleep(1000);
 	end = kit_log_stat(&k).end;
-	kit_faults.call = KIT_SYNC;
-	kit_faults.count = 1;
-	__atomic_store_n(&kit_faults.seen, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&kit_faults.at, 1, __ATOMIC_SEQ_CST);
+	kit_fail_next(KIT_SYNC, 1);
 	kit_log_append(&k, 3, 1, BODY);
 	assert_int_equal(kit_sink_at(&k.sink, 3).result, ERR_OUTCOME_UNKNOWN);
 	assert_int_equal(kit_log_stat(&k).end, end); /* no reader sees it */
@@ -190,10 +187,7 @@ static void a_disk_that_fails_for_a_while(void **state)
 		kit_log_init(&k);
 		kit_log_open(&k);
 		kit_log_append(&k, 0, 12, BODY);
-		kit_faults.call = calls[i];
-		kit_faults.count = 1u << 30;
-		__atomic_store_n(&kit_faults.seen, 0, __ATOMIC_SEQ_CST);
-		__atomic_store_n(&kit_faults.at, 1, __ATOMIC_SEQ_CST);
+		kit_fail_next(calls[i], 1u << 30);
 		for (uint64_t number = 12; number < 40; number++) {
 			struct record *list = kit_list(number, 1, BODY);
 

@@ -287,6 +287,12 @@ static const struct row rows[] = {
 	{ "Expect something", BYTES("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 200-ok\r\n\r\nhello"), 417, true, 0, BAD },
 	{ "Expect twice", BYTES("POST / HTTP/1.1\r\n" H "Content-Length: 5\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n\r\nhello"), 417, true, 0, BAD },
 
+	/* what the guard cannot see leads nowhere: two lengths after all, or the connection ends */
+	{ "a length behind NUL and line feed", BYTES("POST / HTTP/1.1\r\n" H "Content-Length: 0\r\nX: a\0\nContent-Length: 36\r\n\r\n" SMUGGLED), 400, true, 0, BAD },
+	{ "an encoding behind NUL and line feed", BYTES("POST / HTTP/1.1\r\n" H "Content-Length: 36\r\nX: a\0\nTransfer-Encoding: chunked\r\n\r\n" SMUGGLED), 400, true, 0, BAD },
+	{ "a length where none was", BYTES("DELETE / HTTP/1.1\r\n" H "X: a\0\nContent-Length: 4\r\n\r\nabcd" SMUGGLED), 200, true, 1, ERR_OK },
+	{ "a body on another method", BYTES("PUT / HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nabcd" SMUGGLED), 200, true, 1, ERR_OK },
+
 	/* chunk line ends that only some readers take: the connection ends behind the first answer */
 	{ "bare line feed behind a chunk size", BYTES("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n" SMUGGLED), 200, true, 1, ERR_OK },
 	{ "bare line feed in an extension", BYTES("POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n5;\nhello\r\n0\r\n\r\n" SMUGGLED), 200, true, 1, ERR_OK },

@@ -2,6 +2,11 @@
 #define LAB_FAKE_HANDLER
 #include "support/worker_lab.h"
 
+#include "postern/json.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
 static const char none_config[] = LAB_CONFIG(LAB_NONE_ROUTE, "");
 static const char call_config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
 
@@ -441,7 +446,7 @@ static void a_full_dlq_pauses_its_routes(void **state)
 	size_t dead;
 
 	(void)state;
-	lab->dlq_bytes = 66500; /* room for one record beside what is kept free for headers */
+	lab->dlq_bytes = 66300; /* room for one record beside what is kept free for headers */
 	lab_start(lab);
 	lab_send_all(lab, events, 2);
 	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
@@ -450,6 +455,147 @@ static void a_full_dlq_pauses_its_routes(void **state)
 	dead = lab_entries(lab, OUT_DLQ);
 	assert_in_range(dead, 0, 1);
 	assert_int_equal(lab_calls_of("done3"), 0);
+	lab_close(lab);
+}
+
+static void a_full_ledger_pauses_and_goes_on(void **state)
+{
+	struct lab *lab = lab_new(none_config);
+	struct err err = ERR_INIT;
+	struct stream_stat stat;
+	char id[32];
+	int n = 0;
+
+	(void)state;
+	lab->disk = true;
+	lab->ledger_bytes = (int64_t)KIB(200);
+	lab_start(lab);
+	while (worker_ready(lab->worker, &err) == ERR_OK && n < 50000) {
+		const struct lab_event event = { .id = id };
+
+		(void)snprintf(id, sizeof(id), "event-%d", n++);
+		(void)lab_send(lab, &event);
+	}
+	assert_int_equal(err.code, ERR_FULL);
+	assert_non_null(strstr(err.text, "ledger"));
+	assert_int_equal(worker_failed(lab->worker, &err), ERR_OK);
+	/* a larger ledger takes what waits */
+	lab_stop(lab, 2000);
+	queue_stat(lab->queue, STREAM_EVENTS, &stat);
+	assert_int_equal(stat.end, n);
+	worker_close(&lab->worker);
+	store_view_close(&lab->view);
+	store_close(&lab->store);
+	lab->ledger_bytes = 0;
+	lab_start(lab);
+	lab_passed(lab);
+	lab_ends(lab, id, OUTCOME_APPLIED, ERR_OK);
+	err_clear(&err);
+	assert_int_equal(worker_ready(lab->worker, &err), ERR_OK);
+	lab_close(lab);
+}
+
+/* The disk takes no byte for a while: what ended is kept, nothing is taken, and it goes on by
+ * itself. */
+static void a_commit_that_fails_is_made_later(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold1", .entity = "x", .version = "1" },
+		{ .id = "done2", .entity = "x", .version = "2" },
+	};
+	struct rlimit limit, none;
+	struct err err = ERR_INIT;
+	struct lab *lab = lab_new(call_config);
+
+	(void)state;
+	lab->disk = true;
+	lab_start(lab);
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	LAB_UNTIL(lab_called("hold1"));
+	assert_true(sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL) == 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none = (struct rlimit){ 1, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
+	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
+	assert_int_equal(lab_outcome(lab, "hold1"), OUTCOME_NONE);
+	assert_int_equal(worker_failed(lab->worker, &err), ERR_OK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	lab_ends(lab, "hold1", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
+	err_clear(&err);
+	LAB_UNTIL(worker_ready(lab->worker, NULL) == ERR_OK);
+	lab_close(lab);
+}
+
+static void the_status_is_json(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "hold1", .entity = "x" },
+		{ .id = "hold2", .entity = "y" },
+	};
+	static const char *const members[] = { "/queue/lag", "/queue/oldest_s",
+		"/routes/call/parked", "/routes/call/breaker", "/routes//parked", "/ledger/entries",
+		"/ledger/bytes", "/parked/events", "/outputs_waiting", "/paused" };
+	struct buf out = BUF_INIT(MIB(1));
+	struct json_value value;
+	struct lab *lab = lab_open(call_config);
+
+	(void)state;
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	LAB_UNTIL(lab_status(lab, "calls") == 2);
+	assert_int_equal(buf_put_str(&out, "{", NULL), ERR_OK);
+	assert_int_equal(worker_status(lab->worker, &out, NULL), ERR_OK);
+	assert_int_equal(buf_put_str(&out, "}", NULL), ERR_OK);
+	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+		assert_int_equal(json_get(buf_slice(&out), members[i], &value, NULL), ERR_OK);
+		assert_int_not_equal(value.type, JSON_ABSENT);
+	}
+	assert_int_equal(json_get(buf_slice(&out), "/routes/call/breaker", &value, NULL), ERR_OK);
+	assert_true(slice_eq_str(value.raw, "closed"));
+	assert_true(worker_last_turn_ms(lab->worker) > 0);
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
+	lab_answer("hold2", HANDLER_DONE, ERR_OK);
+	LAB_UNTIL(lab_status(lab, "lag") == 0);
+	buf_done(&out);
+	lab_close(lab);
+}
+
+/* Outputs that were decided and not published when the worker died are published once. */
+static void outputs_left_over(void **state)
+{
+	static const struct lab_event event = { .id = "a", .entity = "x", .body = "left over" };
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX);
+	struct lab *lab = lab_new(call_config);
+	struct item out = { .type = ITEM_OUT };
+	struct record published = { .owner = NULL };
+	char digest[65];
+	struct event decoded;
+	struct stream_stat stat;
+
+	(void)state;
+	lab_open_queue(lab);
+	lab_open_store(lab);
+	decoded = lab_decode(lab, &event, digest);
+	assert_int_equal(event_encode(&decoded, &headers, NULL), ERR_OK);
+	/* two were decided; one stands in the stream already, its OUTOK was lost */
+	out.out = (struct item_out){ .target = OUT_DLQ,
+		.reason = ERR_HANDLER_REFUSED,
+		.key = SLICE_LIT("k"),
+		.headers = buf_slice(&headers),
+		.body = SLICE_LIT("one") };
+	die(lab, &out, 1, 0);
+	lab_outputs_raw(lab, &out.out, &published);
+	lab_start(lab);
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
+	queue_stat(lab->queue, STREAM_DLQ, &stat);
+	assert_int_equal(stat.end, 1);
+	lab_stop(lab, 2000);
+	worker_close(&lab->worker);
+	lab_start(lab);
+	queue_stat(lab->queue, STREAM_DLQ, &stat);
+	assert_int_equal(stat.end, 1);
+	buf_done(&headers);
 	lab_close(lab);
 }
 
@@ -487,6 +633,10 @@ int main(void)
 		cmocka_unit_test(ended_ahead_of_the_position),
 		cmocka_unit_test(a_full_park_pauses),
 		cmocka_unit_test(a_full_dlq_pauses_its_routes),
+		cmocka_unit_test(a_full_ledger_pauses_and_goes_on),
+		cmocka_unit_test(a_commit_that_fails_is_made_later),
+		cmocka_unit_test(the_status_is_json),
+		cmocka_unit_test(outputs_left_over),
 		cmocka_unit_test(turned_clocks),
 	};
 

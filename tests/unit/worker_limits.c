@@ -1,0 +1,149 @@
+/* The worker at its limits: a full park after a crash, many gaps that end at once, and a commit
+ * that has to wait. */
+#define LAB_FAKE_HANDLER
+#include "support/worker_lab.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* ---- more than fits into one batch ends at the same time ------------------------------- */
+
+#define GAPS 72
+#define GAP_BODY MIB(1)
+
+static const char gap_config[] =
+	LAB_CONFIG("{\"name\": \"next\", \"match\": {}, \"version_rule\": \"next\","
+		   "\"gap_timeout_s\": 2, \"handler\": {\"type\": \"none\"}}",
+		"");
+
+static void many_gaps_end_together(void **state)
+{
+	const struct lab_event first = { .id = "v1", .entity = "x", .version = "1" };
+	struct lab *lab = lab_open(gap_config);
+	char *body = malloc(GAP_BODY + 1);
+	char id[16], version[16];
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_non_null(body);
+	memset(body, 'b', GAP_BODY);
+	body[GAP_BODY] = '\0';
+	(void)lab_send(lab, &first);
+	for (int i = 0; i < GAPS; i++) {
+		const struct lab_event event = {
+			.id = id, .entity = "x", .version = version, .body = body
+		};
+
+		(void)snprintf(id, sizeof(id), "gap-%d", i);
+		(void)snprintf(version, sizeof(version), "%d", i + 3);
+		(void)lab_send(lab, &event);
+	}
+	lab_passed(lab);
+	lab_wall_step_ms = 60000; /* all of them are over by the first look */
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == GAPS || worker_failed(lab->worker, &err) != ERR_OK);
+	assert_string_equal(err.text, "");
+	lab_state(lab, "x", "1", "v1");
+	lab_close(lab);
+	free(body);
+}
+
+/* ---- a crash while the park is full ------------------------------------------------------ */
+
+#define BACKLOG 1500 /* more than one read, so that some of it stays behind a full park */
+
+static const char full_config[] =
+	LAB_CONFIG(LAB_CALL_ROUTE, "\"worker\": {\"parked_max_events\": 3},");
+static const char *const held[] = { "hold-a", "hold-b", "hold-c" };
+
+static _Noreturn void die_with_a_full_park(const char *dir)
+{
+	struct lab *lab = lab_in(dir, full_config);
+	struct err err = ERR_INIT;
+
+	lab->disk = true;
+	lab_start(lab);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++)
+		(void)lab_send(lab, &(struct lab_event){ .id = held[i], .entity = held[i] });
+	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
+	for (int i = 0; i < BACKLOG; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "done-%d", i);
+		(void)lab_send(lab, &(struct lab_event){ .id = id, .entity = held[0] });
+	}
+	(void)kill(getpid(), SIGKILL);
+	abort();
+}
+
+static void a_crash_with_a_full_park(void **state)
+{
+	char dir[] = "/tmp/postern-limits-XXXXXX", last[16];
+	int status = 0;
+	struct lab *lab;
+	pid_t child;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		die_with_a_full_park(dir);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+
+	lab = lab_in(dir, full_config);
+	lab->disk = true;
+	lab_start(lab);
+	/* The suspects fail once more; then they are parked like any other. */
+	for (size_t i = 0; i < ARRAY_LEN(held); i++)
+		lab_answer(held[i], HANDLER_RETRY, ERR_HANDLER_FAILED);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++)
+		lab_answer(held[i], HANDLER_DONE, ERR_OK);
+	(void)snprintf(last, sizeof(last), "done-%d", BACKLOG - 1);
+	lab_ends(lab, last, OUTCOME_APPLIED, ERR_OK);
+	lab_close(lab);
+}
+
+/* ---- how far a park overshoots ------------------------------------------------------------ */
+
+/* One entity is blocked; what comes behind it parks at once. */
+static void a_full_park_takes_no_more(void **state)
+{
+	static const char config[] =
+		LAB_CONFIG(LAB_CALL_ROUTE, "\"worker\": {\"parked_max_events\": 3},");
+	struct lab *lab = lab_open(config);
+	int64_t most = 0;
+
+	(void)state;
+	(void)lab_send(lab, &(struct lab_event){ .id = "hold-a", .entity = "a" });
+	LAB_UNTIL(lab_status(lab, "events") == 1);
+	for (int i = 0; i < 500; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "done-%d", i);
+		(void)lab_send(lab, &(struct lab_event){ .id = id, .entity = "a" });
+	}
+	LAB_UNTIL(lab_status(lab, "events") >= 3);
+	for (int i = 0; i < 20; i++) {
+		const int64_t now = lab_status(lab, "events");
+
+		most = now > most ? now : most;
+		(void)usleep(1000);
+	}
+	assert_int_equal(most, 3);
+	lab_answer("hold-a", HANDLER_DONE, ERR_OK);
+	lab_ends(lab, "done-499", OUTCOME_APPLIED, ERR_OK);
+	lab_close(lab);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_gaps_end_together),
+		cmocka_unit_test(a_crash_with_a_full_park),
+		cmocka_unit_test(a_full_park_takes_no_more),
+	};
+
+	return lab_run(tests);
+}
