@@ -31,7 +31,8 @@ WARN_clang := -Wcomma -Wassign-enum -Wunreachable-code -Wthread-safety -Wextra-s
 	-Wno-gnu-zero-variadic-macro-arguments
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE \
 	-fno-strict-aliasing -fno-delete-null-pointer-checks
-OPT := -O2 -g
+# Sanitizers at -O1: they compile faster and their stacks stay readable.
+OPT := $(if $(SAN),-O1,-O2) -g
 SAN_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer
 FORTIFY := $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)

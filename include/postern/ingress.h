@@ -14,6 +14,16 @@
 #include "postern/config.h"
 #include "postern/queue.h"
 
+/* A request that was refused and kept, judged again with the keys and the mapping of now: the
+ * record that its admission would have made, at the time of its reception and with its attempt,
+ * request id, trace and kept headers. Appends the headers and the key; the body is the kept one.
+ * Where the mapping finds no meaning the record stays a quarantined one, known by its attempt.
+ *
+ * ERR_DENIED, with what is wrong: it does not verify now either, or not enough of it was kept.
+ * ERR_CONFIG: the source's scheme or keys; ERR_SYNTAX: the record. Reads the keys; any thread. */
+MUST_CHECK enum err_code ingress_admit_again(const struct source_config *source,
+	const struct record *record, struct buf *out_headers, struct buf *out_key, struct err *err);
+
 struct ingress;
 /* Compiles every source. Nothing listens yet. */
 MUST_CHECK enum err_code ingress_open(struct config *config, const struct clock *clock,

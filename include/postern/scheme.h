@@ -115,6 +115,8 @@ bool scheme_id_is_signed(const struct scheme *scheme);     /* signed or derived 
 bool scheme_entity_is_signed(const struct scheme *scheme); /* all references of its templates */
 /* Is this header read by the scheme, and not a credential by itself? (postern-h-*) */
 bool scheme_keeps_header(const struct scheme *scheme, struct slice name);
+/* Does verifying or mapping need the URL's query? Records do not keep it. */
+bool scheme_reads_query(const struct scheme *scheme);
 /* Is the value of this request header secret (signature, token)? For redaction. */
 bool scheme_hides_header(const struct scheme *scheme, struct slice name);
 

@@ -121,6 +121,7 @@ size_t serve_in_flight(const struct serve *serve);
 /* After serve_quiesce(): wait until every connection has had its answer and is closed, or until
  * deadline_ms (monotonic). True when none is left. */
 bool serve_drain(struct serve *serve, int64_t deadline_ms);
-/* Ends the loop, joins. What is still deferred is given up: finished() with status 0. */
+/* Ends the loop, joins, then clears the pointer. What is still deferred is given up: finished()
+ * with status 0. No other thread may be in serve_wake() any more. */
 void serve_close(struct serve **serve);
 const char *serve_version(void);

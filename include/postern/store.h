@@ -84,6 +84,10 @@ struct parked {
 /* Is anything parked for this subject; its first by offset (true), with how many. */
 bool store_parked_head(
 	struct store *store, struct slice subject, struct parked *out, size_t *out_count);
+/* One after the other by offset, until it says false; `tried` is not looked up. It changes nothing.
+ */
+typedef bool store_parked_fn(void *ctx, const struct parked *parked);
+void store_parked_each(struct store *store, struct slice subject, store_parked_fn *look, void *ctx);
 /* All parked of a subject, by offset; at most max. */
 size_t store_parked_list(struct store *store, struct slice subject, struct parked *out, size_t max);
 /* The whole record of one, copied into bytes; *out points there. */
@@ -126,6 +130,7 @@ struct store_entry {
 	uint8_t id16[ID16_LEN];
 	int64_t offset, time_ms, received_ms;
 	enum err_code reason;
+	uint64_t bytes;                                             /* of the record */
 	unsigned mark;                                              /* 0 or enum mark */
 	struct slice event_id, source, tenant, type, entity, route; /* into text */
 };

@@ -37,9 +37,16 @@ int64_t worker_last_turn_ms(const struct worker *worker);
 /* An operator's change, decided by the owner thread. Blocks until it is committed. */
 enum worker_change { CHANGE_REPLAY, CHANGE_DROP, CHANGE_ACCEPT };
 /* target OUT_DLQ (replay, drop) or OUT_QUARANTINE (accept, drop); stream_offset is the record's id.
- * ERR_OK when it is committed; ERR_NOT_FOUND; ERR_USAGE (already replayed or dropped). */
+ * ERR_OK when it is committed; ERR_NOT_FOUND; ERR_USAGE (already replayed or dropped; for an
+ * accepted one: its identity has another outcome than quarantined, so it would take effect twice).
+ */
 MUST_CHECK enum err_code worker_change(struct worker *worker, enum worker_change change,
 	enum out_target target, int64_t stream_offset, struct err *err);
+/* CHANGE_ACCEPT of a request that was refused when it came: worked under these headers and this
+ * key, which its admission would have made (ingress_admit_again()). Its record's own know no
+ * identity, so without them it is ERR_USAGE. */
+MUST_CHECK enum err_code worker_accept(struct worker *worker, int64_t stream_offset,
+	struct slice headers, struct slice key, struct err *err);
 
 /* Take no more events, finish or park what runs until deadline_ms (monotonic), release, stop. */
 void worker_stop(struct worker *worker, int64_t deadline_ms);

@@ -478,6 +478,7 @@ const char *admin_address(const struct admin *admin)
 void admin_close(struct admin **handle)
 {
 	struct admin *admin = *handle;
+	struct serve *serve;
 	void *item;
 
 	if (!admin)
@@ -486,9 +487,10 @@ void admin_close(struct admin **handle)
 	if (admin->todo)
 		mailbox_shut(admin->todo);
 	thread_join(&admin->thread);
-	if (admin->serve)
-		serve_quiesce(admin->serve);
-	serve_close(&admin->serve);
+	serve = admin->serve; /* the loop uses its own place to its end */
+	if (serve)
+		serve_quiesce(serve);
+	serve_close(&serve);
 	while (admin->done && mailbox_take(admin->done, &item, 1, 0) == 1)
 		answer_task(NULL, item); /* the loop has stopped: only let go of it */
 	mailbox_close(&admin->todo);

@@ -179,6 +179,21 @@ static enum err_code do_status(
 /* ---- changes -----------------------------------------------------------------------------------
  */
 
+/* A refused request is worked as what its admission would have made of it. */
+static enum err_code accept(
+	struct daemon *daemon, const struct config *config, int64_t offset, struct err *err)
+{
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX), key = BUF_INIT(EVENT_KEY_MAX);
+	enum err_code rc = recheck_quarantined(config, offset, &headers, &key, err);
+
+	if (rc == ERR_OK)
+		rc = worker_accept(
+			daemon->worker, offset, buf_slice(&headers), buf_slice(&key), err);
+	buf_done(&headers);
+	buf_done(&key);
+	return rc;
+}
+
 static enum err_code change_action(struct daemon *daemon, enum worker_change change,
 	enum out_target target, const struct admin_query *query, struct buf *out, struct err *err)
 {
@@ -198,10 +213,9 @@ static enum err_code change_action(struct daemon *daemon, enum worker_change cha
 		int64_t offset = (int64_t)get_le64(offsets.data + offsets.len - 8);
 
 		inspect_entry_id(target, offset, id);
-		if (change == CHANGE_ACCEPT)
-			rc = recheck_record(config, offset, err);
-		if (rc == ERR_OK)
-			rc = worker_change(daemon->worker, change, target, offset, err);
+		rc = change == CHANGE_ACCEPT
+			     ? accept(daemon, config, offset, err)
+			     : worker_change(daemon->worker, change, target, offset, err);
 	}
 	if (rc == ERR_OK) {
 		line_begin(&line);

@@ -64,22 +64,38 @@ void cli_report(const char *path, const struct config_report *report, bool warni
 	}
 }
 
+static bool has_errors(const struct config_report *report)
+{
+	for (size_t i = 0; i < report->count; i++) {
+		if (report->problems[i].level == PROBLEM_ERROR)
+			return true;
+	}
+	return false;
+}
+
+int cli_load(const struct cli *cli, struct config_report *report, struct config **out)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = config_load(cli->config_path, environ, out, report, &err);
+
+	if (rc == ERR_OK)
+		return 0;
+	if (has_errors(report)) /* the error is the first of them */
+		cli_report(cli->config_path, report, false);
+	else
+		(void)cli_fail(&err);
+	return err_exit(rc == ERR_NOT_FOUND ? ERR_CONFIG : rc);
+}
+
 int cli_config(const struct cli *cli, bool warnings, struct config **out)
 {
 	struct config_report report = { 0 };
-	struct err err = ERR_INIT;
-	enum err_code rc = config_load(cli->config_path, environ, out, &report, &err);
-	bool told;
+	int status = cli_load(cli, &report, out);
 
-	cli_report(rc == ERR_OK ? (*out)->path : cli->config_path, &report, warnings);
-	/* The error is the first of the problems, which have been printed. */
-	told = report.count > 0;
+	if (status == 0 && warnings)
+		cli_report((*out)->path, &report, true);
 	config_report_done(&report);
-	if (rc == ERR_OK)
-		return 0;
-	if (!told)
-		(void)cli_fail(&err);
-	return err_exit(rc == ERR_NOT_FOUND ? ERR_CONFIG : rc);
+	return status;
 }
 
 void cli_out(struct slice text)

@@ -51,6 +51,9 @@ int cli_usage(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Load the config of -c. Problems go to stderr (FILE:LINE: POINTER: text); warnings too when asked.
  * Gives 0, or the exit status to end with. */
 int cli_config(const struct cli *cli, bool warnings, struct config **out);
+/* The same, with what was found in the report, which is the caller's to release: errors have been
+ * printed, warnings have not. */
+int cli_load(const struct cli *cli, struct config_report *report, struct config **out);
 /* path NULL: the default name. */
 void cli_report(const char *path, const struct config_report *report, bool warnings);
 /* Write to stdout; a closed pipe ends the command quietly. */

@@ -35,6 +35,7 @@ struct job {
 	const struct change *change;
 	struct config *config;
 	struct buf targets; /* NUL-ended ids or event ids, one after the other */
+	struct buf left;    /* likewise: those that failed */
 	size_t total, done, failed;
 	int64_t start_ms, said_ms; /* monotonic */
 	double rate;               /* 0: as fast as it goes */
@@ -241,6 +242,13 @@ static void put_option(const struct job *job, struct buf *out, const char *name,
 		put_quoted(out, value);
 }
 
+static void put_ids(struct buf *out, const struct buf *ids, size_t at)
+{
+	for (; at < ids->len; at += strlen(buf_str(ids) + at) + 1)
+		put_quoted(out, buf_str(ids) + at);
+}
+
+/* Filters select what is not done by themselves; of ids those that failed, and from `next` on. */
 static void say_how_to_continue(const struct job *job, const char *next)
 {
 	const struct cli *cli = job->cli;
@@ -254,9 +262,10 @@ static void say_how_to_continue(const struct job *job, const char *next)
 		put_option(job, &out, cli->option_names[i], cli->option_values[i]);
 	if (!cli_get(cli, "--yes"))
 		put_quoted(&out, "--yes");
-	for (const char *end = buf_str(&job->targets) + job->targets.len;
-		cli->arg_count > 0 && next < end; next += strlen(next) + 1)
-		put_quoted(&out, next);
+	if (cli->arg_count > 0) {
+		put_ids(&out, &job->left, 0);
+		put_ids(&out, &job->targets, (size_t)(next - buf_str(&job->targets)));
+	}
 	fprintf(stderr, "%s\n", buf_str(&out));
 	buf_done(&out);
 }
@@ -296,6 +305,7 @@ static int work(struct job *job)
 				break;
 			}
 			job->failed++;
+			err_ignored(buf_put(&job->left, next, strlen(next) + 1, NULL));
 			fprintf(stderr, "%s: %s\n", next, err.text);
 		}
 		job->done++;
@@ -306,7 +316,7 @@ static int work(struct job *job)
 	if (fatal.code != ERR_OK)
 		fprintf(stderr, "%s\n", fatal.text);
 	if (job->done < job->total || job->failed > 0)
-		say_how_to_continue(job, job->done < job->total ? next : buf_str(&job->targets));
+		say_how_to_continue(job, next);
 	if (fatal.code != ERR_OK && job->done == 0)
 		return err_exit(ERR_UNREACHABLE);
 	return job->done < job->total || job->failed > 0 ? err_exit(ERR_PARTLY) : 0;
@@ -331,6 +341,7 @@ static int run_change(struct cli *cli, const struct change *change)
 		.cli = cli,
 		.change = change,
 		.targets = BUF_INIT((size_t)RECORDS_MAX * ID_MAX),
+		.left = BUF_INIT((size_t)RECORDS_MAX * ID_MAX),
 		.piped = !isatty(STDOUT_FILENO),
 		.now_ms = clock_system()->wall_ms(clock_system()),
 	};
@@ -352,6 +363,7 @@ static int run_change(struct cli *cli, const struct change *change)
 		status = work(&job);
 	config_unref(&job.config);
 	buf_done(&job.targets);
+	buf_done(&job.left);
 	return status;
 }
 

@@ -66,7 +66,10 @@ static enum err_code compile(struct daemon *daemon, struct err *err)
 		rc = worker_open(daemon->config, clock_system(), &daemon->worker, &report, err);
 	if (rc == ERR_OK && daemon->has_ingress)
 		rc = ingress_open(daemon->config, clock_system(), &daemon->ingress, &report, err);
-	cli_report(daemon->config->path, &report, true);
+	if (rc == ERR_OK)
+		log_report(&report); /* warnings: from here on stderr is the log's */
+	else
+		cli_report(daemon->config->path, &report, true);
 	config_report_done(&report);
 	return rc;
 }
@@ -190,6 +193,20 @@ static enum err_code swap(struct daemon *daemon, struct config *old_config,
 	return rc;
 }
 
+/* Who asked for the reload sees the first problem with its place; the log has them all. */
+static void tell_first(const struct config_report *report, struct err *err)
+{
+	for (size_t i = 0; i < report->count; i++) {
+		const struct config_problem *p = &report->problems[i];
+
+		if (p->level != PROBLEM_ERROR)
+			continue;
+		*err = ERR_INIT;
+		(void)err_set(err, ERR_CONFIG, "%s: %s", p->pointer, p->text);
+		return;
+	}
+}
+
 enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, struct err *err)
 {
 	struct config *old_config, *new_config = NULL, *replaced = NULL;
@@ -201,6 +218,8 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	rc = config_load(daemon->config_path, environ, &new_config, &report, err);
 	if (rc == ERR_OK)
 		rc = swap(daemon, old_config, new_config, &report, err);
+	if (rc == ERR_CONFIG)
+		tell_first(&report, err);
 	log_report(&report);
 	if (rc == ERR_OK) {
 		log_difference(old_config, new_config, out_restart);
@@ -252,14 +271,18 @@ static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struc
 
 static void stop(struct daemon *daemon)
 {
-	int64_t deadline =
-		clock_system()->mono_ms(clock_system()) + daemon->config->shutdown_timeout_s * 1000;
+	int64_t deadline = clock_system()->mono_ms(clock_system());
 
 	log_info("stopping");
+	/* A reload that is under way ends first, and one that comes now finds the halves stopped:
+	 * both change what the other uses. */
+	lock_take(&daemon->reloading);
+	deadline += daemon->config->shutdown_timeout_s * 1000;
 	if (daemon->ingress)
 		ingress_stop(daemon->ingress, deadline);
 	if (daemon->worker)
 		worker_stop(daemon->worker, deadline);
+	lock_give(&daemon->reloading);
 }
 
 static void close_all(struct daemon *daemon)
@@ -275,12 +298,15 @@ static void close_all(struct daemon *daemon)
 	lock_done(&daemon->reloading);
 }
 
-static void log_started(const struct daemon *daemon)
+static void log_started(struct daemon *daemon)
 {
+	struct config *config = daemon_config(daemon); /* the admin listener may replace it */
+
 	log_info("started", log_str("version", POSTERN_VERSION), log_int("pid", getpid()),
 		log_str("listen", daemon->ingress ? ingress_address(daemon->ingress) : NULL),
 		log_str("admin", admin_address(daemon->admin)),
-		log_str("data_dir", daemon->config->data_dir));
+		log_str("data_dir", config->data_dir));
+	config_unref(&config);
 }
 
 static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
@@ -296,8 +322,7 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 	if (rc != ERR_OK)
 		log_error(started ? "stopped_by_failure" : "start_failed", log_code(rc),
 			log_str("text", err.text));
-	if (started)
-		stop(daemon);
+	stop(daemon); /* also after half a start: whoever runs already must not meet a closed queue */
 	close_all(daemon);
 	if (rc == ERR_OK)
 		log_info("stopped");
@@ -311,9 +336,13 @@ static int run_daemon(struct cli *cli, bool has_ingress, bool has_worker)
 		.has_worker = has_worker,
 		.config_path = cli->config_path,
 	};
+	struct config_report report = { 0 };
 	sigset_t signals;
-	int status = cli_config(cli, true, &daemon.config);
+	int status = cli_load(cli, &report, &daemon.config);
 
+	if (status == 0)
+		log_report(&report);
+	config_report_done(&report);
 	if (status != 0)
 		return status;
 	/* Every thread inherits this mask; only the main thread takes them, by sigtimedwait(). */

@@ -3,6 +3,7 @@
 #include "inspect.h"
 
 #include "lines.h"
+#include "recheck.h"
 
 #include "postern/crypto.h"
 #include "postern/file.h"
@@ -37,11 +38,33 @@ struct life { /* what is known of one identity */
 	struct item_park park; /* when parked */
 	struct event event;    /* zero when the record is gone */
 	struct buf bytes;
+	struct buf again; /* headers of a refused request that was accepted */
 };
+#define LIFE_INIT                                                                                  \
+	((struct life){ .bytes = BUF_INIT(MIB(64)), .again = BUF_INIT(EVENT_HEADERS_MAX) })
 
 static void life_done(struct life *life)
 {
 	buf_done(&life->bytes);
+	buf_done(&life->again);
+}
+
+/* The log has a refused request as it was refused. Where an operator had it worked all the same,
+ * it is shown as what it was worked as, if that can still be told. */
+static void show_as_accepted(
+	const struct inspect *in, const struct record *record, struct life *life)
+{
+	const enum err_code refusal = recheck_refusal(&life->event);
+	struct buf key = BUF_INIT(EVENT_KEY_MAX);
+	struct err one = ERR_INIT;
+
+	if (refusal != ERR_OK && life->seen.code != refusal &&
+		(recheck_record(in->config, record, &life->again, &key, &one) != ERR_OK ||
+			event_decode(buf_slice(&life->again), &life->event, &one) != ERR_OK))
+		life->event = (struct event){ .id = life->event.id,
+			.source = life->event.source,
+			.tenant = life->event.tenant };
+	buf_done(&key);
 }
 
 /* The record of an entry: the parked copy, or the log's, or nothing any more. */
@@ -68,6 +91,8 @@ static enum err_code find_record(
 	err_clear(&one);
 	if (headers.len && event_decode(headers, &life->event, &one) != ERR_OK)
 		life->event = (struct event){ 0 };
+	if (record.headers.len)
+		show_as_accepted(in, &record, life);
 	return ERR_OK;
 }
 
@@ -145,7 +170,7 @@ static enum err_code identity16(const char *tenant, const char *source, struct s
 static enum err_code put_source(const struct inspect *in, struct queue *queue,
 	const struct source_config *source, struct slice id, struct line *line)
 {
-	struct life life = { .bytes = BUF_INIT(MIB(64)) };
+	struct life life = LIFE_INIT;
 	uint8_t id16[ID16_LEN];
 	enum err_code rc = identity16(source->tenant, source->name, id, id16, line->err);
 
@@ -257,10 +282,11 @@ static enum err_code put_recent(const struct inspect *in, struct queue *queue,
 	enum err_code rc = ERR_OK;
 
 	for (size_t i = 0; i < count && left > 0 && rc == ERR_OK; i++) {
-		struct life life = { .seen = seen[i], .bytes = BUF_INIT(MIB(64)) };
+		struct life life = LIFE_INIT;
 		const char *route = store_view_route_name(in->view, seen[i].route);
 		char source[128], tenant[128];
 
+		life.seen = seen[i];
 		rc = find_record(in, queue, &life, line->err);
 		if (rc == ERR_OK && fits(filter, &life.event, &seen[i], route)) {
 			(void)snprintf(

@@ -18,6 +18,9 @@ void check_key_file(struct loader *l, const struct node *at, const char *path)
 			caution(l, at, "%s cannot be looked at from here", shown);
 	} else if (S_ISDIR(st.st_mode)) {
 		problem(l, at, "%s is a directory", shown);
+	} else if (!S_ISREG(st.st_mode)) {
+		/* Reading a pipe would wait for whoever writes, at start and at every reload. */
+		problem(l, at, "%s is not a regular file", shown);
 	} else if (st.st_mode & (S_IWGRP | S_IWOTH)) {
 		problem(l, at, "%s may be written by others: chmod 600 it", shown);
 	} else if (st.st_mode & (S_IRGRP | S_IROTH)) {

@@ -253,14 +253,10 @@ static void give_up(struct ingress *in)
 	(void)serve_drain(in->serve, in->clock->mono_ms(in->clock) + GIVE_UP_MS);
 }
 
-/* The loop uses in->serve to its end. */
 static void end_loop(struct ingress *in)
 {
-	struct serve *serve = in->serve;
-
 	set_open(in, false);
-	serve_close(&serve);
-	in->serve = NULL;
+	serve_close(&in->serve);
 }
 
 void ingress_stop(struct ingress *in, int64_t deadline_ms)

@@ -247,12 +247,12 @@ void serve_close(struct serve **serve)
 
 	if (!s)
 		return;
-	*serve = NULL;
 	if (s->thread.running) {
 		atomic_store_explicit(&s->stop, true, memory_order_release);
 		serve_wake(s);
 		thread_join(&s->thread);
 	}
+	*serve = NULL;    /* not before: callbacks may use it to the end */
 	library_close(s); /* where the loop never ran */
 	if (s->owns_listen)
 		close_fd(s->listen_fd);

@@ -16,7 +16,7 @@ enum err_code entry_encode(const struct store_entry *entry, struct buf *out, str
 	const struct slice fields[ENTRY_FIELDS] = { entry->event_id, entry->source, entry->tenant,
 		entry->type, entry->entity, entry->route };
 	const int64_t numbers[] = { entry->stream_offset, entry->offset, entry->time_ms,
-		entry->received_ms };
+		entry->received_ms, (int64_t)entry->bytes };
 	size_t start = out->len;
 	enum err_code rc = buf_put(out, entry->id16, ID16_LEN, err);
 
@@ -44,6 +44,7 @@ enum err_code entry_decode(struct slice payload, struct store_entry *out, struct
 	entry.offset = (int64_t)cursor_u64(&c);
 	entry.time_ms = (int64_t)cursor_u64(&c);
 	entry.received_ms = (int64_t)cursor_u64(&c);
+	entry.bytes = cursor_u64(&c);
 	entry.reason = (enum err_code)cursor_u8(&c);
 	entry.mark = cursor_u8(&c);
 	entry.event_id = cursor_sized(&c);

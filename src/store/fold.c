@@ -168,9 +168,10 @@ static int64_t time_or(struct slice text, int64_t otherwise)
  * it can be shown and dropped. */
 static struct store_entry entry_of(const struct item_out *out, int64_t stream_offset)
 {
-	struct store_entry entry = {
-		.stream_offset = stream_offset, .offset = out->offset, .reason = out->reason
-	};
+	struct store_entry entry = { .stream_offset = stream_offset,
+		.offset = out->offset,
+		.reason = out->reason,
+		.bytes = out->headers.len + out->key.len + out->body.len };
 	struct event event;
 
 	memcpy(entry.id16, out->id16, ID16_LEN);

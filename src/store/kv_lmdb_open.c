@@ -154,6 +154,8 @@ static enum err_code check_data(const char *dir, struct err *err)
 		rc = ERR_NOT_FOUND;
 	else
 		rc = lmdb_check_file(path, err);
+	if (rc == ERR_CORRUPT)
+		rc = err_prefix(err, "%s", path);
 	free(path);
 	return rc;
 }

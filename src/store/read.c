@@ -67,6 +67,14 @@ bool store_parked_head(
 	return first != NULL;
 }
 
+void store_parked_each(struct store *store, struct slice subject, store_parked_fn *look, void *ctx)
+{
+	const struct park_node *node = park_first(&store->park, subject, NULL);
+
+	while (node && look(ctx, &node->parked))
+		node = node->after;
+}
+
 size_t store_parked_list(struct store *store, struct slice subject, struct parked *out, size_t max)
 {
 	const struct park_node *node = park_first(&store->park, subject, NULL);

@@ -3,9 +3,10 @@
  *
  * One batch each: {PARK with attempts 0, SEEN parked, MARK}, or {MARK}. A redrive waits in its
  * subject like any parked event, under its identity and its original offset, and its new outcome
- * takes the place of the old one in the ledger. Whether a refused request may be accepted (its
- * signature must verify now) is decided before it comes here. Deliberately not here: what becomes
- * of it (turn.c). */
+ * takes the place of the old one in the ledger. An accepted record passes every check of a fresh
+ * event's identity but the one that quarantined it. A request that was refused when it came brings
+ * the headers of its admission, which knows its identity; that its signature verifies now was found
+ * out before it came here. Deliberately not here: what becomes of it (turn.c). */
 #include "worker_priv.h"
 
 #include <assert.h>
@@ -78,36 +79,72 @@ static enum err_code new_headers(struct worker *w, const struct change_note *cha
 	return rc;
 }
 
+/* Everything of a fresh event's identity but the check that quarantined it. */
+static enum err_code check_identity(
+	struct worker *w, const struct store_entry *entry, const struct work *work, struct err *err)
+{
+	const struct source_config *source = config_source(w->table->config, work->event.source);
+	struct item_seen seen;
+
+	if (entry->reason != ERR_ID_REUSED && worker_known(w, &work->id, &seen) &&
+		seen.outcome != OUTCOME_QUARANTINED)
+		return err_set(err, ERR_USAGE, "its event is %s already: \"%.*s\"",
+			outcome_name(seen.outcome), SLICE_FMT(work->event.id));
+	if (work->has_replay && source && source->on_replay == ON_REPLAY_QUARANTINE &&
+		worker_known(w, &work->replay, &seen) && seen.offset != work->offset)
+		return err_set(err, ERR_USAGE, "its signed bytes came under another id: %s",
+			err_name(ERR_REPLAY_DETECTED));
+	return w->broken ? err_set(err, ERR_STOPPED, "the worker has stopped") : ERR_OK;
+}
+
+static enum err_code check_accept(struct worker *w, const struct change_note *change,
+	const struct store_entry *entry, struct work *work, struct err *err)
+{
+	if (change->headers.len == 0 && worker_outs_refusal(entry->reason))
+		return err_set(err, ERR_USAGE,
+			"record %lld was refused when it came: it has to be verified again",
+			(long long)change->stream_offset);
+	/* Its signed bytes are known as another event's, and stay that one's. */
+	if (entry->reason == ERR_REPLAY_DETECTED)
+		work->has_replay = false;
+	return check_identity(w, entry, work, err);
+}
+
+/* A dead letter goes where it failed, while there is such a route. */
+static struct route *route_of(
+	struct worker *w, const struct store_entry *entry, const struct event *event)
+{
+	for (size_t i = 0; entry->route.len > 0 && i < w->table->count; i++) {
+		if (slice_eq_str(entry->route, w->table->routes[i].name))
+			return &w->table->routes[i];
+	}
+	return worker_table_match(w->table, event);
+}
+
 /* Make the scratch work what the parked event will be. */
 static enum err_code prepare(struct worker *w, const struct change_note *change,
 	const struct store_entry *entry, const struct record *record, struct err *err)
 {
 	struct work *work = &w->scratch;
-	const struct route *route;
 	enum err_code rc = new_headers(w, change, entry, record->headers, err);
 
 	*work = (struct work){ .worker = w, .record = *record, .readable = true };
 	work->record.headers = buf_slice(&w->marked);
 	if (rc == ERR_OK)
 		rc = event_decode(work->record.headers, &work->event, err);
-	buf_reset(&w->subject_buf);
 	if (rc == ERR_OK)
-		rc = event_subject(&work->event, &w->subject_buf, err);
+		rc = worker_work_identify(w, work, err);
 	if (rc != ERR_OK)
 		return err_set(err, ERR_USAGE, "record %lld cannot be read",
 			(long long)change->stream_offset);
-	work->subject_bytes = buf_slice(&w->subject_buf);
-	memcpy(work->id.id16, entry->id16, ID16_LEN);
 	work->offset = entry->offset;
 	work->redrive = (uint64_t)change->stream_offset + 1;
-	work->route = worker_table_match(w->table, &work->event);
-	/* A dead letter goes where it failed, while there is such a route. */
-	for (size_t i = 0; entry->route.len > 0 && i < w->table->count; i++) {
-		route = &w->table->routes[i];
-		if (slice_eq_str(entry->route, route->name))
-			work->route = &w->table->routes[i];
-	}
+	work->route = route_of(w, entry, &work->event);
 	worker_work_digest(w, work);
+	if (change->change == CHANGE_ACCEPT)
+		return check_accept(w, change, entry, work, err);
+	/* Its replay identity was written when it died. */
+	work->has_replay = false;
 	return ERR_OK;
 }
 
@@ -123,6 +160,10 @@ static enum err_code redrive(struct worker *w, struct change_note *change, struc
 		rc = queue_lookup(w->queue,
 			change->target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE,
 			change->stream_offset, &w->copy, &record, err);
+	if (rc == ERR_OK && change->headers.len > 0) {
+		record.headers = change->headers;
+		record.key = change->key;
+	}
 	if (rc == ERR_OK)
 		rc = prepare(w, change, &entry, &record, err);
 	if (rc != ERR_OK)

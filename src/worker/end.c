@@ -100,6 +100,15 @@ static void add_out(struct worker *w, const struct work *work, enum out_target t
 		worker_outs_add(w, &item.out);
 }
 
+/* The event fitted into the log; with what is added it must fit into this stream. */
+static struct slice if_it_fits(struct worker *w, const struct work *work, enum stream stream)
+{
+	const size_t bytes = w->marked.len + work->record.key.len + work->record.body.len;
+
+	return queue_room(w->queue, stream, bytes, NULL) == ERR_LIMIT ? work->record.headers
+								      : buf_slice(&w->marked);
+}
+
 static void add_quarantined(struct worker *w, const struct work *work, enum err_code code)
 {
 	struct slice headers = work->record.headers;
@@ -109,7 +118,7 @@ static void add_quarantined(struct worker *w, const struct work *work, enum err_
 	if (work->readable && work->event.quarantine.len == 0 &&
 		event_with_mark(headers, EVENT_MARK_QUARANTINE, slice_str(err_name(code)),
 			&w->marked, NULL) == ERR_OK)
-		headers = buf_slice(&w->marked);
+		headers = if_it_fits(w, work, STREAM_QUARANTINE);
 	add_out(w, work, OUT_QUARANTINE, code, headers);
 }
 
@@ -127,7 +136,7 @@ static void add_dead(struct worker *w, const struct work *work, enum err_code co
 
 	buf_reset(&w->marked);
 	if (event_dead_letter(headers, &dead, &w->marked, NULL) == ERR_OK)
-		headers = buf_slice(&w->marked);
+		headers = if_it_fits(w, work, STREAM_DLQ);
 	add_out(w, work, OUT_DLQ, code, headers);
 }
 
@@ -215,7 +224,7 @@ void worker_work_end(struct worker *w, struct work *work, enum outcome outcome, 
 		if (work->subject)
 			work->subject->moved = true;
 	}
-	if (outcome == OUTCOME_QUARANTINED && worker_outs_keep(w, code, work->record.body.len))
+	if (outcome == OUTCOME_QUARANTINED && worker_outs_keep(w, code, &work->record))
 		add_quarantined(w, work, code);
 	if (outcome == OUTCOME_DEAD)
 		add_dead(w, work, code);

@@ -48,7 +48,7 @@ static void identify_unreadable(struct work *work)
 	work->subject_bytes = SLICE_EMPTY;
 }
 
-static enum err_code identify(struct worker *w, struct work *work, struct err *err)
+enum err_code worker_work_identify(struct worker *w, struct work *work, struct err *err)
 {
 	enum err_code rc;
 
@@ -83,7 +83,7 @@ static struct work *read_scratch(struct worker *w, const struct record *record)
 	work->offset = record->offset;
 	work->route = &w->table->routes[w->table->count - 1];
 	if (event_decode(record->headers, &work->event, &err) == ERR_OK)
-		work->readable = identify(w, work, &err) == ERR_OK;
+		work->readable = worker_work_identify(w, work, &err) == ERR_OK;
 	if (!work->readable)
 		identify_unreadable(work);
 	if (work->event.received_ms == 0)
@@ -96,7 +96,7 @@ static struct work *read_scratch(struct worker *w, const struct record *record)
 
 /* The ledger, or an event of the window that will be in it: its copy is a copy whatever becomes of
  * it. */
-static bool known(struct worker *w, const struct claim *id, struct item_seen *out, bool *out_broken)
+bool worker_known(struct worker *w, const struct claim *id, struct item_seen *out)
 {
 	struct claim *claim;
 	struct err err = ERR_INIT;
@@ -104,15 +104,14 @@ static bool known(struct worker *w, const struct claim *id, struct item_seen *ou
 
 	HASH_FIND(hh, w->claims, id->id16, ID16_LEN, claim);
 	if (claim) {
-		*out = (struct item_seen){ .offset = claim->work->offset };
+		*out = (struct item_seen){ .offset = claim->work->offset,
+			.outcome = OUTCOME_PENDING };
 		memcpy(out->digest8, claim->work->digest8, sizeof(out->digest8));
 		return true;
 	}
 	rc = store_seen(w->store, id->id16, out, &err);
-	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
+	if (rc != ERR_OK && rc != ERR_NOT_FOUND)
 		worker_break(w, &err);
-		*out_broken = true;
-	}
 	return rc == ERR_OK;
 }
 
@@ -123,13 +122,12 @@ static struct verdict first_decision(struct worker *w, struct work *work)
 		.event = &work->event, .offset = work->offset, .digest8 = work->digest8
 	};
 	const struct source_config *source = NULL;
-	bool broken = false;
 
-	if (known(w, &work->id, &seen, &broken))
+	if (worker_known(w, &work->id, &seen))
 		facts.known = &seen;
-	else if (work->has_replay && !broken && known(w, &work->replay, &replay, &broken))
+	else if (work->has_replay && !w->broken && worker_known(w, &work->replay, &replay))
 		facts.replay = &replay;
-	if (broken)
+	if (w->broken)
 		return (struct verdict){ .action = ACTION_SKIP };
 	if (facts.known || facts.replay)
 		source = config_source(w->table->config, work->event.source);

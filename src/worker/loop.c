@@ -99,7 +99,6 @@ static bool stuck(const struct worker *w)
 static void check_room(struct worker *w)
 {
 	struct err err = ERR_INIT;
-	struct store_totals totals;
 	const bool was = w->store_full || w->park_full;
 
 	w->park_full = worker_park_full(w);
@@ -114,8 +113,7 @@ static void check_room(struct worker *w)
 			log_warn("worker_paused", log_str("text", text));
 	} else if (was) {
 		worker_board_pause(w, NULL);
-		store_totals(w->store, &totals);
-		log_info("worker_resumed", log_int("parked", (int64_t)totals.parked_events));
+		log_info("worker_resumed");
 	}
 }
 
@@ -155,11 +153,15 @@ static int64_t sooner(int64_t a, int64_t b)
 static int64_t next_wake(const struct worker *w)
 {
 	const struct work *oldest = TAILQ_FIRST(&w->window);
-	int64_t at = sooner(w->upkeep_ms, worker_batch_due_at(w));
+	int64_t at = worker_batch_due_at(w);
 
+	if (w->stopping)
+		at = sooner(at, w->stop_deadline_ms - STOP_MARGIN_MS);
 	if (stuck(w))
 		return at;
-	at = sooner(at, sooner(worker_park_next_ms(w), worker_run_next_ms(w)));
+	at = sooner(at, w->upkeep_ms);
+	if (!w->stopping)
+		at = sooner(at, sooner(worker_park_next_ms(w), worker_run_next_ms(w)));
 	if (oldest)
 		at = sooner(at, oldest->since_ms + WORKER_SOFT_TIMEOUT_MS);
 	if (!STAILQ_EMPTY(&w->outs.ready) && w->outs.flying < WORKER_OUTS_MAX)
@@ -310,7 +312,7 @@ void *worker_loop(void *worker)
 	struct note_list notes = STAILQ_HEAD_INITIALIZER(notes);
 
 	while (!w->broken && !stopped(w)) {
-		if (turn(w, &notes) || !STAILQ_EMPTY(&notes))
+		if (turn(w, &notes) || (!STAILQ_EMPTY(&notes) && !stuck(w)))
 			worker_inbox_take(w, 0, &notes);
 		else if (!w->broken)
 			wait(w, &notes);

@@ -12,11 +12,22 @@
 #include <stdlib.h>
 
 #define RETRY_MS 1000
-#define UPKEEP_ENTRIES 256 /* index entries looked at in one go */
+#define DEAD_LETTER_MORE (DEAD_ERROR_MAX + KIB(1)) /* what a dead letter adds to its event */
+#define UPKEEP_ENTRIES 256                         /* index entries looked at in one go */
 
 static enum stream stream_of(enum out_target target)
 {
 	return target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE;
+}
+
+/* Many together may be more than a stream takes at once (ERR_LIMIT), and still fit one by one. */
+static bool has_room(struct worker *w, enum stream stream, size_t bytes)
+{
+	enum err_code rc = queue_room(w->queue, stream, bytes, NULL);
+
+	if (rc == ERR_LIMIT)
+		rc = queue_room(w->queue, stream, 1, NULL);
+	return rc == ERR_OK;
 }
 
 void worker_outs_init(struct worker *w)
@@ -47,8 +58,7 @@ void worker_outs_free(struct worker *w)
 	free_list(&w->outs.ready);
 }
 
-/* Requests that were refused at the door and kept: not authentic. */
-static bool is_refusal(enum err_code code)
+bool worker_outs_refusal(enum err_code code)
 {
 	return code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW;
 }
@@ -65,17 +75,21 @@ static struct out_work *new_out(struct worker *w, const struct item_out *item)
 	out->offset = item->offset;
 	out->n = item->n;
 	out->target = item->target;
-	out->refused = is_refusal(item->reason);
+	out->refused = worker_outs_refusal(item->reason);
 	out->size = item->headers.len + item->key.len + item->body.len;
 	out->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
 	return out;
 }
 
-/* What is decided for the dlq and does not stand there yet takes its room all the same. */
-static void count_dlq(struct worker *w, const struct out_work *out, bool in)
+/* What is decided and does not stand in its stream yet takes its room all the same. */
+static void count_coming(struct worker *w, const struct out_work *out, bool in)
 {
+	const size_t size = in ? out->size : 0 - out->size;
+
 	if (out->target == OUT_DLQ)
-		w->outs.dlq_coming += in ? out->size : 0 - out->size;
+		w->outs.dlq_coming += size;
+	else if (out->refused)
+		w->outs.refused_coming += size;
 }
 
 void worker_outs_add(struct worker *w, const struct item_out *item)
@@ -84,7 +98,7 @@ void worker_outs_add(struct worker *w, const struct item_out *item)
 
 	if (!out)
 		return;
-	count_dlq(w, out, true);
+	count_coming(w, out, true);
 	STAILQ_INSERT_TAIL(&w->outs.staged, out, link);
 }
 
@@ -117,7 +131,41 @@ static void add_ok(struct worker *w, const struct out_work *out, int64_t stream_
 		.outok = { .offset = out->offset, .n = out->n, .stream_offset = stream_offset } };
 
 	worker_batch_add(w, &item);
-	count_dlq(w, out, false);
+	count_coming(w, out, false);
+}
+
+/* ---- refused requests that are kept: a quarter of the quarantine is theirs --------- */
+
+static void dropped(int64_t count)
+{
+	metric_add(metric_series(METRIC_QUARANTINE_DROPPED, NULL, NULL), count);
+}
+
+static void count_refused(struct worker *w)
+{
+	struct store_entry entry;
+	int64_t from = 0;
+
+	w->outs.refused = 0;
+	while (store_entry_next(w->store, OUT_QUARANTINE, from, &w->copy, &entry, NULL) == ERR_OK) {
+		if (worker_outs_refusal(entry.reason))
+			w->outs.refused += entry.bytes;
+		from = entry.stream_offset + 1;
+	}
+}
+
+bool worker_outs_keep(struct worker *w, enum err_code code, const struct record *record)
+{
+	const size_t bytes = record->headers.len + record->key.len + record->body.len;
+	const size_t theirs = w->outs.refused + w->outs.refused_coming + bytes;
+
+	if (!worker_outs_refusal(code))
+		return true;
+	if (theirs <= (size_t)w->table->config->quarantine.max_bytes / 4 &&
+		has_room(w, STREAM_QUARANTINE, w->outs.refused_coming + bytes))
+		return true;
+	dropped(1);
+	return false;
 }
 
 /* ---- at the start: what a crash left over ------------------------------------------ */
@@ -134,7 +182,7 @@ static enum err_code load_list(struct worker *w, struct err *err)
 
 		if (!out)
 			return err_set(err, ERR_NOMEM, "no memory for an output");
-		count_dlq(w, out, true);
+		count_coming(w, out, true);
 		STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
 		offset = item.offset;
 		n = item.n;
@@ -221,7 +269,8 @@ enum err_code worker_outs_load(struct worker *w, struct err *err)
 		rc = compare_tail(w, OUT_DLQ, err);
 	if (rc == ERR_OK && !STAILQ_EMPTY(&w->outs.ready))
 		rc = compare_tail(w, OUT_QUARANTINE, err);
-	w->outs.recount = true;
+	if (rc == ERR_OK)
+		count_refused(w);
 	return rc;
 }
 
@@ -239,44 +288,6 @@ static void dlq_is_full(struct worker *w, size_t bytes)
 static void unready(struct worker *w)
 {
 	w->outs.retry_ms = w->mono_ms + RETRY_MS;
-}
-
-static void dropped(int64_t count)
-{
-	metric_add(metric_series(METRIC_QUARANTINE_DROPPED, NULL, NULL), count);
-}
-
-/* ---- refused requests that are kept: a quarter of the quarantine is theirs --------- */
-
-static void count_refused(struct worker *w)
-{
-	struct store_entry entry;
-	int64_t from = 0;
-
-	w->outs.refused = 0;
-	while (store_entry_next(w->store, OUT_QUARANTINE, from, &w->copy, &entry, NULL) == ERR_OK) {
-		w->outs.refused += is_refusal(entry.reason);
-		from = entry.stream_offset + 1;
-	}
-}
-
-bool worker_outs_keep(struct worker *w, enum err_code code, size_t bytes)
-{
-	struct stream_stat stat;
-	int64_t records, theirs;
-
-	if (!is_refusal(code))
-		return true;
-	queue_stat(w->queue, STREAM_QUARANTINE, &stat);
-	records = stat.end - stat.first;
-	theirs = records > 0
-			 ? (int64_t)((double)stat.bytes * (double)w->outs.refused / (double)records)
-			 : 0;
-	if (theirs + (int64_t)bytes <= w->table->config->quarantine.max_bytes / 4 &&
-		queue_room(w->queue, STREAM_QUARANTINE, bytes + EVENT_HEADERS_MAX, NULL) == ERR_OK)
-		return true;
-	dropped(1);
-	return false;
 }
 
 /* The oldest segment goes. False: there was nothing to drop. */
@@ -328,7 +339,7 @@ static bool publish(struct worker *w, struct out_work *out)
 		return true;
 	}
 	if (rc == ERR_FULL && out->target == OUT_DLQ)
-		dlq_is_full(w, out->record.body.len + EVENT_HEADERS_MAX);
+		dlq_is_full(w, out->size);
 	else if (err_action(rc) == ACT_STOP || rc == ERR_LIMIT)
 		worker_break(w, &err);
 	else
@@ -377,7 +388,8 @@ void worker_outs_finished(struct worker *w, struct out_work *out)
 	w->outs.flying--;
 	if (out->record.result == ERR_OK) {
 		add_ok(w, out, out->record.offset);
-		w->outs.refused += out->refused;
+		if (out->refused)
+			w->outs.refused += out->size;
 		worker_outs_drop(out);
 		return;
 	}
@@ -392,8 +404,8 @@ void worker_outs_finished(struct worker *w, struct out_work *out)
 
 bool worker_outs_dlq_room(struct worker *w, size_t bytes)
 {
-	bytes += EVENT_HEADERS_MAX + w->outs.dlq_coming;
-	if (!w->outs.dlq_full && queue_room(w->queue, STREAM_DLQ, bytes, NULL) == ERR_OK)
+	bytes += DEAD_LETTER_MORE;
+	if (!w->outs.dlq_full && has_room(w, STREAM_DLQ, bytes + w->outs.dlq_coming))
 		return true;
 	dlq_is_full(w, bytes);
 	return false;
@@ -402,7 +414,7 @@ bool worker_outs_dlq_room(struct worker *w, size_t bytes)
 /* Is there room again for the largest of those that found none? */
 static void look_for_room(struct worker *w)
 {
-	if (!w->outs.dlq_full || queue_room(w->queue, STREAM_DLQ, w->outs.dlq_need, NULL) != ERR_OK)
+	if (!w->outs.dlq_full || !has_room(w, STREAM_DLQ, w->outs.dlq_need))
 		return;
 	log_info("dlq_has_room", log_int("bytes", (int64_t)w->outs.dlq_need));
 	w->outs.dlq_full = false;

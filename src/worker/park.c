@@ -176,65 +176,70 @@ static bool gap_over(struct worker *w, const struct parked *p, const struct vers
 	return worker_decide_version(&facts).action != ACTION_GAP;
 }
 
-/* Events that wait for a gap stand aside until it is filled or their time is over. */
-static bool pick_among(struct worker *w, const struct parked *list, size_t count,
-	const struct version *stored, struct parked *out)
-{
-	const struct parked *first = NULL;
+/* The search for the next one: a gap that is over, or else the first that waits for no gap. */
+struct picking {
+	struct worker *w;
+	const struct version *stored;
+	struct parked gap, first;
+	bool has_gap, has_first;
+	int64_t soonest_ms; /* wall: when the time of a gap is over */
+};
 
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].reason == PARK_GAP && gap_over(w, &list[i], stored)) {
-			*out = list[i];
-			return true;
-		}
-		if (list[i].reason != PARK_GAP && !first)
-			first = &list[i];
+static bool look_at_parked(void *ctx, const struct parked *p)
+{
+	struct picking *pick = ctx;
+
+	if (p->reason != PARK_GAP) {
+		if (!pick->has_first)
+			pick->first = *p;
+		pick->has_first = true;
+		return true;
 	}
-	if (first)
-		*out = *first;
-	return first != NULL;
+	if (p->deadline_ms < pick->soonest_ms)
+		pick->soonest_ms = p->deadline_ms;
+	pick->has_gap = gap_over(pick->w, p, pick->stored);
+	if (pick->has_gap)
+		pick->gap = *p;
+	return !pick->has_gap;
 }
 
-static int64_t soonest_gap(const struct worker *w, const struct parked *list, size_t count)
+/* Events that wait for a gap stand aside until it is filled or their time is over. *out_look_ms:
+ * when nothing is to be done now, when to look again. */
+static bool pick_beside_gaps(
+	struct worker *w, struct subject *s, struct parked *out, int64_t *out_look_ms)
 {
-	int64_t soonest = INT64_MAX;
+	struct picking pick = { .w = w, .soonest_ms = INT64_MAX };
+	struct item_version stored;
+	struct err err = ERR_INIT;
+	enum err_code rc = store_version(w->store, worker_subject_name(s), &stored, &w->text, &err);
 
-	for (size_t i = 0; i < count; i++) {
-		int64_t left = list[i].deadline_ms - w->wall_ms;
-
-		if (list[i].reason == PARK_GAP && left < soonest)
-			soonest = left;
+	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
+		worker_break(w, &err);
+		return false;
 	}
-	return soonest == INT64_MAX ? soonest : w->mono_ms + (soonest > 0 ? soonest : 0);
+	pick.stored = rc == ERR_OK ? &stored.version : NULL;
+	store_parked_each(w->store, worker_subject_name(s), look_at_parked, &pick);
+	if (pick.has_gap || pick.has_first) {
+		*out = pick.has_gap ? pick.gap : pick.first;
+		out->tried = store_tries(w->store, out->offset);
+		return true;
+	}
+	if (pick.soonest_ms != INT64_MAX) {
+		const int64_t left = pick.soonest_ms - w->wall_ms;
+
+		*out_look_ms = w->mono_ms + (left > 0 ? left : 0);
+	}
+	return false;
 }
 
-/* *out_look_ms: when nothing is to be done now, when to look again. */
 static bool pick(struct worker *w, struct subject *s, struct parked *out, int64_t *out_look_ms)
 {
-	struct item_version stored;
-	struct parked *list;
-	struct err err = ERR_INIT;
-	enum err_code rc;
-	bool found;
 	size_t count;
 
 	*out_look_ms = INT64_MAX;
 	if (s->gaps == 0)
 		return store_parked_head(w->store, worker_subject_name(s), out, &count);
-	list = calloc(s->parked, sizeof(*list));
-	rc = list ? store_version(w->store, worker_subject_name(s), &stored, &w->text, &err)
-		  : err_set(&err, ERR_NOMEM, "no memory for a list of %zu", s->parked);
-	if (rc != ERR_OK && rc != ERR_NOT_FOUND) {
-		free(list);
-		worker_break(w, &err);
-		return false;
-	}
-	count = store_parked_list(w->store, worker_subject_name(s), list, s->parked);
-	found = pick_among(w, list, count, rc == ERR_OK ? &stored.version : NULL, out);
-	if (!found)
-		*out_look_ms = soonest_gap(w, list, count);
-	free(list);
-	return found;
+	return pick_beside_gaps(w, s, out, out_look_ms);
 }
 
 /* ---- turns ------------------------------------------------------------------------- */
@@ -353,15 +358,31 @@ static void excuse(struct worker *w, struct subject *s)
 	s->suspects = 0;
 }
 
-static int64_t look_at(struct worker *w, const struct subject *s, const struct parked *head)
+/* When the time of a head comes is found once, as long as it is the head: a step of the wall clock
+ * neither hurries nor delays what waits. */
+static int64_t time_of_head(struct worker *w, struct subject *s, const struct parked *head)
 {
 	const struct route *route = worker_table_number(w->table, head->route);
+
+	if (s->head_at_ms != 0 && s->head_offset == head->offset &&
+		s->head_next_ms == head->next_ts_ms)
+		return s->head_at_ms;
+	s->head_offset = head->offset;
+	s->head_next_ms = head->next_ts_ms;
+	s->head_at_ms = w->mono_ms + worker_retry_wait_ms(route ? route->config : NULL,
+					     head->next_ts_ms, w->wall_ms);
+	return s->head_at_ms;
+}
+
+static int64_t look_at(struct worker *w, struct subject *s, const struct parked *head)
+{
 	int64_t at = w->mono_ms;
 
-	/* A gap that was picked is over; anything else has its time. */
-	if (head->reason != PARK_GAP)
-		at += worker_retry_wait_ms(
-			route ? route->config : NULL, head->next_ts_ms, w->wall_ms);
+	/* Anything else waits for its turn and for no time: a gap that was picked is over. */
+	if (head->reason == PARK_RETRY || head->reason == PARK_BREAKER)
+		at = time_of_head(w, s, head);
+	if (at < w->mono_ms)
+		at = w->mono_ms;
 	return at > s->hold_ms ? at : s->hold_ms;
 }
 

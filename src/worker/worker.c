@@ -106,6 +106,15 @@ enum err_code worker_reload(
 	return err_set(err, note.result.code, "%s", note.result.text);
 }
 
+static enum err_code ask_change(struct worker *w, struct change_note *note, struct err *err)
+{
+	if (!ask(w, &note->note, &note->done, &note->finished))
+		return err_set(err, ERR_STOPPED, "the worker does not run");
+	return note->result.code == ERR_OK
+		       ? ERR_OK
+		       : err_set(err, note->result.code, "%s", note->result.text);
+}
+
 enum err_code worker_change(struct worker *w, enum worker_change change, enum out_target target,
 	int64_t stream_offset, struct err *err)
 {
@@ -114,10 +123,20 @@ enum err_code worker_change(struct worker *w, enum worker_change change, enum ou
 		.target = target,
 		.stream_offset = stream_offset };
 
-	if (!ask(w, &note.note, &note.done, &note.finished))
-		return err_set(err, ERR_STOPPED, "the worker does not run");
-	return note.result.code == ERR_OK ? ERR_OK
-					  : err_set(err, note.result.code, "%s", note.result.text);
+	return ask_change(w, &note, err);
+}
+
+enum err_code worker_accept(struct worker *w, int64_t stream_offset, struct slice headers,
+	struct slice key, struct err *err)
+{
+	struct change_note note = { .note.kind = NOTE_CHANGE,
+		.change = CHANGE_ACCEPT,
+		.target = OUT_QUARANTINE,
+		.stream_offset = stream_offset,
+		.headers = headers,
+		.key = key };
+
+	return ask_change(w, &note, err);
 }
 
 void worker_stop(struct worker *w, int64_t deadline_ms)

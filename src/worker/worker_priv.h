@@ -136,9 +136,11 @@ struct subject {
 	bool moved;             /* its state moved: a gap may be filled */
 	size_t suspects;        /* so many next ones are called alone, after an unclean stop */
 	int64_t hold_ms;        /* monotonic: its head is not looked at before */
-	int64_t due_ms;         /* monotonic; while in the heap */
-	size_t heap;            /* place in the heap + 1; 0: not in it */
-	struct route *ready;    /* in whose lists of ready subjects it stands */
+	int64_t head_offset, head_next_ms; /* the parked event whose time is in head_at_ms */
+	int64_t head_at_ms;                /* monotonic; 0: of none */
+	int64_t due_ms;                    /* monotonic; while in the heap */
+	size_t heap;                       /* place in the heap + 1; 0: not in it */
+	struct route *ready;               /* in whose lists of ready subjects it stands */
 	enum ready_line line;
 	TAILQ_ENTRY(subject) ready_link;
 	size_t len;
@@ -250,10 +252,11 @@ struct outs {
 	size_t flying;
 	bool dlq_full;
 	size_t dlq_need;            /* the largest that found no room */
-	size_t dlq_coming; /* bytes decided for the dlq that do not stand there yet */
+	size_t dlq_coming;          /* bytes decided for the dlq that do not stand there yet */
 	int64_t retry_ms;           /* monotonic: nothing is published before */
 	int64_t trimmed[OUT_TOPIC]; /* by target: the index begins there */
-	int64_t refused;            /* records in the quarantine that are refused requests */
+	/* Bytes of the refused requests in the quarantine, and of those on their way. */
+	size_t refused, refused_coming;
 	bool recount;
 };
 void worker_outs_init(struct worker *w);
@@ -267,7 +270,9 @@ void worker_outs_finished(struct worker *w, struct out_work *out);
 void worker_outs_upkeep(struct worker *w);
 bool worker_outs_dlq_room(struct worker *w, size_t bytes);
 /* Is there room for a quarantined record? Only refused requests may be turned away; counted. */
-bool worker_outs_keep(struct worker *w, enum err_code code, size_t bytes);
+bool worker_outs_keep(struct worker *w, enum err_code code, const struct record *record);
+/* Is it the code of a request that was refused at the door and kept: not authentic? */
+bool worker_outs_refusal(enum err_code code);
 
 struct change_note {
 	struct note note;
@@ -275,6 +280,7 @@ struct change_note {
 	enum worker_change change;
 	enum out_target target;
 	int64_t stream_offset;
+	struct slice headers, key; /* accept: in place of the record's own; empty: none */
 	struct err result;
 	bool done; /* guarded by the inbox's lock */
 	struct cond finished;
@@ -374,6 +380,10 @@ int64_t worker_position(const struct worker *w);
 bool worker_intake(struct worker *w, int64_t deadline_ms);
 bool worker_intake_open(const struct worker *w);
 void worker_work_digest(struct worker *w, struct work *work);
+MUST_CHECK enum err_code worker_work_identify(
+	struct worker *w, struct work *work, struct err *err);
+/* What is known of an identity. OUTCOME_PENDING: it is in work. False also when broken. */
+bool worker_known(struct worker *w, const struct claim *id, struct item_seen *out);
 struct work *worker_work_keep(struct worker *w, struct work *scratch);
 void worker_work_leave_window(struct worker *w, struct work *work);
 void worker_work_free(struct worker *w, struct work *work);

@@ -164,6 +164,43 @@ enum err_code handler_start(struct handler *handler, struct handler_call *call, 
 	return ERR_OK;
 }
 
+/* A thread that answers calls for ids that begin with "slow", a while after they came. */
+static struct {
+	struct thread thread;
+	_Atomic bool stop;
+	useconds_t pause_us;
+} lab_slow;
+
+static void *lab_slow_run(void *arg)
+{
+	(void)arg;
+	while (!lab_slow.stop) {
+		(void)usleep(lab_slow.pause_us);
+		lock_take(&lab_handler.lock);
+		for (size_t i = 0; i < lab_handler.count && i < LAB_CALLS; i++) {
+			struct lab_call *c = &lab_handler.calls[i];
+
+			if (!c->back && strncmp(c->id, "slow", 4) == 0)
+				lab_finish(c, HANDLER_DONE, ERR_OK);
+		}
+		lock_give(&lab_handler.lock);
+	}
+	return NULL;
+}
+
+static inline void lab_slow_start(useconds_t pause_us)
+{
+	lab_slow.stop = false;
+	lab_slow.pause_us = pause_us;
+	assert_int_equal(thread_start(&lab_slow.thread, "slow", lab_slow_run, NULL, NULL), ERR_OK);
+}
+
+static inline void lab_slow_stop(void)
+{
+	lab_slow.stop = true;
+	thread_join(&lab_slow.thread);
+}
+
 /* Is a call for this event under way ("hold..." ids wait for lab_answer())? */
 static inline bool lab_called(const char *id)
 {

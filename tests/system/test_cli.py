@@ -238,6 +238,8 @@ class Changes(Kit):
         self.assertEqual(json_lines(got.stdout)[-1]["failed"], 1)
         for event_id in ("dead-0", "dead-1"):
             self.ended(node, event_id, "applied")
+        self.assertTrue(got.stderr.strip().endswith(b" nosuch"), "what is done is not asked for again")
+        self.assertNotIn(b"dead-1", got.stderr)
 
 
 class Halves(Kit):

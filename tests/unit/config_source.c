@@ -150,6 +150,22 @@ static void keys_and_secrets_are_references(void **state)
 	assert_string_equal(source->secrets[0].ref.file + strlen(f->dir), "/keys/b.key");
 }
 
+/* Opening a pipe waits for its writer: a reload would hang, and a stop with it. */
+static void a_pipe_is_no_key_file(void **state)
+{
+	struct files *f = *state;
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/keys/c.key", f->dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(files_load(f,
+				 "{\"sources\":{\"a\":{\"preset\":\"github\",\n"
+				 "\"keys\":[{\"file\":\"keys/c.key\"}]}}}",
+				 NULL),
+		ERR_CONFIG);
+	assert_true(files_has(f, PROBLEM_ERROR, "/sources/a/keys/0", 2, "is not a regular file"));
+}
+
 static void a_source_without_a_signature_needs_no_key(void **state)
 {
 	struct files *f = *state;
@@ -171,6 +187,7 @@ int main(void)
 		FILES_TEST(extends_merges_verify_too),
 		FILES_TEST(switches_are_stored),
 		FILES_TEST(keys_and_secrets_are_references),
+		FILES_TEST(a_pipe_is_no_key_file),
 		FILES_TEST(a_source_without_a_signature_needs_no_key),
 	};
 

@@ -479,6 +479,35 @@ static void nothing_is_answered_before_it_is_durable(void **state)
 	assert_int_equal(statuses[0] + statuses[1] + statuses[2] + statuses[3], 2 * 200 + 2 * 503);
 }
 
+/* A request may one day be several records; it is answered by all of them together. */
+static void partly_durable_is_not_known(void **state)
+{
+	static const struct {
+		unsigned durable, lost, unclear;
+		enum err_code admitted, want;
+	} rows[] = {
+		{ 1, 0, 0, ERR_OK, ERR_OK }, { 3, 0, 0, ERR_OK, ERR_OK },
+		{ 3, 0, 0, ERR_MALFORMED_BODY, ERR_MALFORMED_BODY },
+		{ 0, 1, 0, ERR_OK, ERR_UNAVAILABLE },
+		{ 0, 3, 0, ERR_MISSING_EVENT_ID, ERR_UNAVAILABLE },
+		{ 2, 1, 0, ERR_OK, ERR_OUTCOME_UNKNOWN }, { 0, 0, 1, ERR_OK, ERR_OUTCOME_UNKNOWN },
+		{ 2, 0, 1, ERR_OK, ERR_OUTCOME_UNKNOWN }, { 0, 2, 1, ERR_OK, ERR_OUTCOME_UNKNOWN },
+		{ 0, 1, 0, ERR_BAD_SIGNATURE, ERR_BAD_SIGNATURE }, /* kept or not: refused */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct intake intake = {
+			.durable = rows[i].durable,
+			.lost = rows[i].lost,
+			.unclear = rows[i].unclear,
+			.admission = { .code = rows[i].admitted },
+		};
+
+		assert_int_equal(verdict(&intake), rows[i].want);
+	}
+}
+
 static void a_client_that_has_gone_does_not_matter(void **state)
 {
 	static const enum err_code results[] = { ERR_OK };
@@ -681,6 +710,7 @@ int main(void)
 		TEST(refused_requests_are_kept_where_that_is_wanted),
 		TEST(a_queue_that_refuses_is_unavailable),
 		TEST(nothing_is_answered_before_it_is_durable),
+		cmocka_unit_test(partly_durable_is_not_known),
 		TEST(a_client_that_has_gone_does_not_matter),
 		TEST(many_requests_are_one_append),
 		TEST(reload_swaps_sources_under_requests),

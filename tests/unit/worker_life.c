@@ -446,7 +446,7 @@ static void a_full_dlq_pauses_its_routes(void **state)
 	size_t dead;
 
 	(void)state;
-	lab->dlq_bytes = 66300; /* room for one record beside what is kept free for headers */
+	lab->dlq_bytes = 3000; /* room for one record beside what is kept free for headers */
 	lab_start(lab);
 	lab_send_all(lab, events, 2);
 	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
@@ -455,6 +455,66 @@ static void a_full_dlq_pauses_its_routes(void **state)
 	dead = lab_entries(lab, OUT_DLQ);
 	assert_in_range(dead, 0, 1);
 	assert_int_equal(lab_calls_of("done3"), 0);
+	lab_close(lab);
+}
+
+static void send_unusable(struct lab *lab, const char *code, const char *prefix, int count)
+{
+	static char body[2001];
+	char id[32];
+
+	memset(body, 'b', sizeof(body) - 1);
+	for (int i = 0; i < count; i++) {
+		const struct lab_event event = { .id = id, .quarantine = code, .body = body };
+
+		(void)snprintf(id, sizeof(id), "%s%d", prefix, i);
+		(void)lab_send(lab, &event);
+	}
+	lab_passed(lab);
+	LAB_UNTIL(lab_status(lab, "outputs_waiting") == 0);
+}
+
+static size_t count_reason(struct lab *lab, enum err_code reason)
+{
+	struct buf text = BUF_INIT(MIB(1));
+	struct store_entry entry;
+	size_t count = 0;
+
+	for (size_t n = 0; lab_entry(lab, OUT_QUARANTINE, n, &entry, &text); n++)
+		count += entry.reason == reason;
+	buf_done(&text);
+	return count;
+}
+
+/* Authentic records push the oldest out; refused ones have a quarter, and push nobody out. */
+static void a_full_quarantine_drops_its_oldest(void **state)
+{
+	const int64_t dropped = lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL);
+	struct lab *lab =
+		lab_new(LAB_CONFIG(LAB_NONE_ROUTE, "\"quarantine\": {\"max_bytes\": 400000},"));
+	int64_t refused_dropped;
+	size_t authentic;
+
+	(void)state;
+	lab->quarantine_bytes = 400000;
+	lab_start(lab);
+	send_unusable(lab, "MALFORMED_BODY", "m", 20);
+	send_unusable(lab, "BAD_SIGNATURE", "s", 100);
+	refused_dropped = lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL) - dropped;
+	assert_in_range(refused_dropped, 40, 99);
+	assert_int_equal(count_reason(lab, ERR_BAD_SIGNATURE), 100 - refused_dropped);
+	assert_int_equal(count_reason(lab, ERR_MALFORMED_BODY), 20);
+	/* every one of them has its entry in the ledger, kept or not */
+	lab_ends(lab, "s99", OUTCOME_QUARANTINED, ERR_BAD_SIGNATURE);
+	send_unusable(lab, "MALFORMED_BODY", "n", 300);
+	lab_ends(lab, "n299", OUTCOME_QUARANTINED, ERR_MALFORMED_BODY);
+	assert_true(
+		lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL) - dropped > refused_dropped + 50);
+	authentic = count_reason(lab, ERR_MALFORMED_BODY);
+	assert_in_range(authentic, 50, 299);
+	/* refused ones find no more room than before */
+	send_unusable(lab, "BAD_SIGNATURE", "t", 50);
+	LAB_UNTIL(count_reason(lab, ERR_MALFORMED_BODY) == authentic);
 	lab_close(lab);
 }
 
@@ -633,6 +693,7 @@ int main(void)
 		cmocka_unit_test(ended_ahead_of_the_position),
 		cmocka_unit_test(a_full_park_pauses),
 		cmocka_unit_test(a_full_dlq_pauses_its_routes),
+		cmocka_unit_test(a_full_quarantine_drops_its_oldest),
 		cmocka_unit_test(a_full_ledger_pauses_and_goes_on),
 		cmocka_unit_test(a_commit_that_fails_is_made_later),
 		cmocka_unit_test(the_status_is_json),

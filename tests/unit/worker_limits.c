@@ -4,6 +4,7 @@
 #include "support/worker_lab.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -67,13 +68,22 @@ static _Noreturn void die_with_a_full_park(const char *dir)
 		(void)lab_send(lab, &(struct lab_event){ .id = held[i], .entity = held[i] });
 	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
 	for (int i = 0; i < BACKLOG; i++) {
-		char id[16];
+		char id[24];
 
 		(void)snprintf(id, sizeof(id), "done-%d", i);
 		(void)lab_send(lab, &(struct lab_event){ .id = id, .entity = held[0] });
 	}
 	(void)kill(getpid(), SIGKILL);
 	abort();
+}
+
+/* The order of suspects is the worker's. */
+static void answer_anyone(enum handler_verdict verdict, enum err_code code)
+{
+	size_t i = 0;
+
+	LAB_UNTIL(lab_called(held[i = (i + 1) % ARRAY_LEN(held)]));
+	lab_answer(held[i], verdict, code);
 }
 
 static void a_crash_with_a_full_park(void **state)
@@ -95,11 +105,11 @@ static void a_crash_with_a_full_park(void **state)
 	lab = lab_in(dir, full_config);
 	lab->disk = true;
 	lab_start(lab);
-	/* The suspects fail once more; then they are parked like any other. */
+	/* The suspects fail once more, each alone; then they are parked like any other. */
 	for (size_t i = 0; i < ARRAY_LEN(held); i++)
-		lab_answer(held[i], HANDLER_RETRY, ERR_HANDLER_FAILED);
+		answer_anyone(HANDLER_RETRY, ERR_HANDLER_FAILED);
 	for (size_t i = 0; i < ARRAY_LEN(held); i++)
-		lab_answer(held[i], HANDLER_DONE, ERR_OK);
+		answer_anyone(HANDLER_DONE, ERR_OK);
 	(void)snprintf(last, sizeof(last), "done-%d", BACKLOG - 1);
 	lab_ends(lab, last, OUTCOME_APPLIED, ERR_OK);
 	lab_close(lab);
@@ -119,7 +129,7 @@ static void a_full_park_takes_no_more(void **state)
 	(void)lab_send(lab, &(struct lab_event){ .id = "hold-a", .entity = "a" });
 	LAB_UNTIL(lab_status(lab, "events") == 1);
 	for (int i = 0; i < 500; i++) {
-		char id[16];
+		char id[24];
 
 		(void)snprintf(id, sizeof(id), "done-%d", i);
 		(void)lab_send(lab, &(struct lab_event){ .id = id, .entity = "a" });
@@ -137,12 +147,81 @@ static void a_full_park_takes_no_more(void **state)
 	lab_close(lab);
 }
 
+/* ---- more dead letters at once than a segment holds ---------------------------------------- */
+
+static void many_die_together(void **state)
+{
+	static const char config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
+	struct lab *lab = lab_new(config);
+	char *body = malloc(GAP_BODY + 1), id[16];
+
+	(void)state;
+	assert_non_null(body);
+	memset(body, 'b', GAP_BODY);
+	body[GAP_BODY] = '\0';
+	lab->disk = true;
+	lab_start(lab);
+	for (int i = 0; i < 16; i++) {
+		const struct lab_event event = { .id = id, .body = body };
+
+		(void)snprintf(id, sizeof(id), "never-%d", i);
+		(void)lab_send(lab, &event);
+	}
+	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 16);
+	lab_close(lab);
+	free(body);
+}
+
+/* ---- a commit that has to wait ------------------------------------------------------------- */
+
+static int64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The disk takes no byte for a while, and results come in meanwhile: nobody runs in circles. */
+static void waiting_for_the_disk_costs_nothing(void **state)
+{
+	static const char config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
+	struct lab *lab = lab_new(config);
+	struct rlimit limit, none;
+	struct err err = ERR_INIT;
+	int64_t before, after;
+
+	(void)state;
+	lab->disk = true;
+	lab_start(lab);
+	(void)lab_send(lab, &(struct lab_event){ .id = "hold-a", .entity = "a" });
+	(void)lab_send(lab, &(struct lab_event){ .id = "hold-b", .entity = "b" });
+	LAB_UNTIL(lab_called("hold-a") && lab_called("hold-b"));
+	assert_int_equal(sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	none = (struct rlimit){ 1, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	lab_answer("hold-a", HANDLER_DONE, ERR_OK);
+	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
+	lab_answer("hold-b", HANDLER_DONE, ERR_OK);
+	before = cpu_ms();
+	(void)usleep(2500 * 1000);
+	after = cpu_ms();
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	lab_ends(lab, "hold-a", OUTCOME_APPLIED, ERR_OK);
+	lab_ends(lab, "hold-b", OUTCOME_APPLIED, ERR_OK);
+	assert_in_range(after - before, 0, 500);
+	lab_close(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_gaps_end_together),
 		cmocka_unit_test(a_crash_with_a_full_park),
 		cmocka_unit_test(a_full_park_takes_no_more),
+		cmocka_unit_test(many_die_together),
+		cmocka_unit_test(waiting_for_the_disk_costs_nothing),
 	};
 
 	return lab_run(tests);

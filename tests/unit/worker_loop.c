@@ -343,7 +343,9 @@ static void attempts_end(void **state)
 	assert_int_equal(lab_calls_of("fail"), 3);
 	assert_int_equal(lab_calls_of("never"), 1);
 	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 2);
-	assert_true(lab_entry(lab, OUT_DLQ, 1, &entry, &text));
+	assert_true(lab_entry(lab, OUT_DLQ, 0, &entry, &text));
+	if (!slice_eq_str(entry.event_id, "fail"))
+		assert_true(lab_entry(lab, OUT_DLQ, 1, &entry, &text));
 	assert_int_equal(entry.reason, ERR_ATTEMPTS_EXHAUSTED);
 	assert_true(slice_eq_str(entry.route, "call"));
 	assert_true(slice_eq_str(entry.event_id, "fail"));
@@ -459,6 +461,59 @@ static void places_are_bounded(void **state)
 	lab_close(lab);
 }
 
+/* Is the n-th number behind "slow-" of each entity called in rising order? */
+static bool rising(size_t entities)
+{
+	int last[64] = { 0 };
+	bool fine = entities <= ARRAY_LEN(last);
+
+	for (size_t i = 0; fine && i < lab_handler.count; i++) {
+		int n = -1;
+
+		if (sscanf(lab_handler.calls[i].id, "slow-%d", &n) != 1)
+			continue;
+		fine = n >= last[(size_t)n % entities];
+		last[(size_t)n % entities] = n;
+	}
+	return fine;
+}
+
+/* More than a route can do: the rest waits in the store, in order, and others pass. */
+static void a_saturated_route_drains(void **state)
+{
+	enum { COUNT = 1500, ENTITIES = 50 };
+	struct lab *lab = lab_open(
+		LAB_CONFIG("{\"name\": \"plain\", \"match\": {\"type\": \"plain\"},"
+			   "\"handler\": {\"type\": \"none\"}},"
+			   "{\"name\": \"slow\", \"match\": {}, \"concurrency\": 3, " LAB_HTTP "}",
+			""));
+	char id[32], entity[32];
+
+	(void)state;
+	for (int i = 0; i < COUNT; i++) {
+		const struct lab_event event = { .id = id, .entity = entity };
+
+		(void)snprintf(id, sizeof(id), "slow-%d", i);
+		(void)snprintf(entity, sizeof(entity), "e%d", i % ENTITIES);
+		(void)lab_send(lab, &event);
+	}
+	(void)lab_send(lab, &(struct lab_event){ .id = "plain", .type = "plain" });
+	lab_slow_start(20000);
+	/* it does not wait for the end of all that */
+	lab_ends(lab, "plain", OUTCOME_APPLIED, ERR_OK);
+	assert_int_not_equal(lab_outcome(lab, id), OUTCOME_APPLIED);
+	LAB_UNTIL(lab_status(lab, "events") > 0);
+	lab_slow_stop();
+	lab_slow_start(100);
+	LAB_UNTIL(lab_status(lab, "events") == 0 && lab_status(lab, "lag") == 0);
+	lab_ends(lab, id, OUTCOME_APPLIED, ERR_OK);
+	lab_slow_stop();
+	assert_int_equal(lab_handler.count, COUNT);
+	assert_in_range(lab_handler.most, 1, 3);
+	assert_true(rising(ENTITIES));
+	lab_close(lab);
+}
+
 static void an_open_breaker_uses_no_attempts(void **state)
 {
 	static const struct lab_event events[] = {
@@ -516,6 +571,7 @@ int main(void)
 		cmocka_unit_test(retry_after_is_respected),
 		cmocka_unit_test(slow_calls_are_parked_as_running),
 		cmocka_unit_test(places_are_bounded),
+		cmocka_unit_test(a_saturated_route_drains),
 		cmocka_unit_test(an_open_breaker_uses_no_attempts),
 	};
 
