@@ -34,6 +34,7 @@ struct admin {
 	size_t action_count;
 	const struct admin_check *checks;
 	size_t check_count;
+	struct buf scratch; /* of the loop's thread: an answer until it is copied */
 };
 
 struct task {
@@ -111,8 +112,6 @@ static void reply_text(
 /* ---- what the loop answers itself --------------------------------------------------------------
  */
 
-static _Thread_local struct buf scratch = { .max = SERVE_BODY_MAX }; /* of the loop's thread */
-
 static enum err_code put_reason(struct buf *out, const struct err *reason, struct err *err)
 {
 	const char *comma = out->len && out->data[out->len - 1] == '}' ? "," : "";
@@ -126,35 +125,38 @@ static enum err_code put_reason(struct buf *out, const struct err *reason, struc
 
 static void answer_ready(struct admin *admin, struct serve_reply *reply)
 {
+	struct buf *out = &admin->scratch;
 	struct err err = ERR_INIT;
 	size_t reasons = 0;
 
-	buf_reset(&scratch);
-	err_ignored(buf_put_str(&scratch, "{\"ready\":false,\"reasons\":[", &err));
+	buf_reset(out);
+	err_ignored(buf_put_str(out, "{\"ready\":false,\"reasons\":[", &err));
 	for (size_t i = 0; i < admin->check_count; i++) {
 		struct err reason = ERR_INIT;
 
 		if (admin->checks[i].check(admin->checks[i].ctx, &reason) == ERR_OK)
 			continue;
 		reasons++;
-		err_ignored(put_reason(&scratch, &reason, &err));
+		err_ignored(put_reason(out, &reason, &err));
 	}
-	err_ignored(buf_put_str(&scratch, "]}\n", &err));
+	err_ignored(buf_put_str(out, "]}\n", &err));
 	if (reasons == 0)
 		reply_text("application/json", 200, SLICE_LIT("{\"ready\":true}\n"), reply);
 	else
-		reply_text("application/json", 503, buf_slice(&scratch), reply);
+		reply_text("application/json", 503, buf_slice(out), reply);
 }
 
-static void answer_metrics(const struct serve_request *rq, struct serve_reply *reply)
+static void answer_metrics(
+	struct admin *admin, const struct serve_request *rq, struct serve_reply *reply)
 {
+	struct buf *out = &admin->scratch;
 	struct err err = ERR_INIT;
 
-	buf_reset(&scratch);
-	if (metrics_render(&scratch, &err) != ERR_OK)
-		reply_err(rq, &err, &scratch, reply);
+	buf_reset(out);
+	if (metrics_render(out, &err) != ERR_OK)
+		reply_err(rq, &err, out, reply);
 	else
-		reply_text("text/plain; version=0.0.4", 200, buf_slice(&scratch), reply);
+		reply_text("text/plain; version=0.0.4", 200, buf_slice(out), reply);
 }
 
 static bool is_open_path(struct slice path)
@@ -171,7 +173,7 @@ static void answer_open(
 	else if (slice_eq_str(rq->path, "/readyz"))
 		answer_ready(admin, reply);
 	else
-		answer_metrics(rq, reply);
+		answer_metrics(admin, rq, reply);
 }
 
 /* ---- who may ask, and for what -----------------------------------------------------------------
@@ -179,15 +181,16 @@ static void answer_open(
 
 static bool is_authorized(const struct admin *admin, const struct serve_request *rq)
 {
-	static const char prefix[] = "Bearer ";
+	const struct slice prefix = SLICE_LIT("Bearer ");
 	uint8_t given[32], wanted[32];
 	struct slice value;
 
+	/* The name of the scheme has no case (RFC 9110 11.1). */
 	if (admin->token.len == 0 || !serve_header(rq, "Authorization", 0, &value) ||
-		!slice_starts(value, slice_str(prefix)))
+		!slice_eq_nocase(slice_sub(value, 0, prefix.len), prefix))
 		return false;
 	/* Digests have one length, so the comparison takes the same time for every guess. */
-	crypto_sha256(slice_sub(value, sizeof(prefix) - 1, value.len), given);
+	crypto_sha256(slice_sub(value, prefix.len, value.len), given);
 	crypto_sha256((struct slice){ admin->token.data, admin->token.len }, wanted);
 	return crypto_equal(given, wanted, sizeof(given));
 }
@@ -234,10 +237,10 @@ static const struct admin_action *find_action(const struct admin *admin,
 	return best;
 }
 
-static enum serve_next refuse(const struct serve_request *rq, enum err_code code, unsigned status,
-	const char *detail, struct serve_reply *reply)
+static enum serve_next refuse(struct admin *admin, const struct serve_request *rq,
+	enum err_code code, const char *detail, struct serve_reply *reply)
 {
-	reply_problem(rq, code, detail, status, &scratch, reply);
+	reply_problem(rq, code, detail, api_status(code), &admin->scratch, reply);
 	return SERVE_REPLY;
 }
 
@@ -252,19 +255,19 @@ static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve
 			return SERVE_CONTINUE;
 		reply->headers[reply->header_count++] =
 			(struct header){ SLICE_LIT("Allow"), SLICE_LIT("GET, HEAD") };
-		return refuse(rq, ERR_METHOD_NOT_ALLOWED, 405, "GET only", reply);
+		return refuse(admin, rq, ERR_METHOD_NOT_ALLOWED, "GET only", reply);
 	}
 	if (!is_authorized(admin, rq)) {
 		reply->headers[reply->header_count++] =
 			(struct header){ SLICE_LIT("WWW-Authenticate"), SLICE_LIT("Bearer") };
 		return refuse(
-			rq, ERR_DENIED, 401, "needs the admin token as a bearer token", reply);
+			admin, rq, ERR_DENIED, "needs the admin token as a bearer token", reply);
 	}
 	if (find_action(admin, rq, &rest, &known))
 		return SERVE_CONTINUE;
 	if (known)
-		return refuse(rq, ERR_METHOD_NOT_ALLOWED, 405, "another method", reply);
-	return refuse(rq, ERR_NOT_FOUND, 404, "nothing is here", reply);
+		return refuse(admin, rq, ERR_METHOD_NOT_ALLOWED, "another method", reply);
+	return refuse(admin, rq, ERR_NOT_FOUND, "nothing is here", reply);
 }
 
 /* ---- the action thread -------------------------------------------------------------------------
@@ -320,7 +323,7 @@ static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serv
 		task_free(task);
 		(void)err_set(&err, ERR_FULL, "too many calls wait");
 	}
-	reply_err(rq, &err, &scratch, reply);
+	reply_err(rq, &err, &admin->scratch, reply);
 	return SERVE_REPLY;
 }
 
@@ -344,19 +347,20 @@ static void *action_thread(void *arg)
 	return NULL;
 }
 
-static void answer_task(struct admin *admin, struct task *task)
+/* is_open: the loop still runs. */
+static void answer_task(struct admin *admin, struct task *task, bool is_open)
 {
 	struct serve_reply reply = { .status = 200 };
 
 	if (task->code != ERR_OK) {
 		if (task->err.code == ERR_OK)
 			(void)err_set(&task->err, task->code, "%s", err_title(task->code));
-		reply_err(task->request, &task->err, &scratch, &reply);
+		reply_err(task->request, &task->err, &admin->scratch, &reply);
 	} else {
 		reply_text(task->action->lines ? "application/x-ndjson" : "application/json", 200,
 			buf_slice(&task->out), &reply);
 	}
-	if (admin)
+	if (is_open)
 		serve_answer(admin->serve, task->request, &reply);
 	serve_request_unref(task->request);
 	task_free(task);
@@ -368,14 +372,15 @@ static void on_tick(void *ctx)
 	void *item;
 
 	while (mailbox_take(admin->done, &item, 1, 0) == 1)
-		answer_task(admin, item);
+		answer_task(admin, item, true);
 }
 
 static void on_refused(void *ctx, struct serve_request *rq, enum err_code code, unsigned status,
 	struct serve_reply *reply)
 {
-	(void)ctx;
-	reply_problem(rq, code, err_title(code), status, &scratch, reply);
+	struct admin *admin = ctx;
+
+	reply_problem(rq, code, err_title(code), status, &admin->scratch, reply);
 }
 
 static const struct serve_ops admin_ops = {
@@ -454,6 +459,7 @@ enum err_code admin_open(const struct admin_opts *opts, struct admin **out, stru
 	admin->action_count = opts->action_count;
 	admin->checks = opts->checks;
 	admin->check_count = opts->check_count;
+	admin->scratch = BUF_INIT(SERVE_BODY_MAX);
 	rc = opts->token_file ? load_token(opts->token_file, &admin->token, err) : ERR_OK;
 	if (rc == ERR_OK)
 		rc = mailbox_open(ADMIN_TASKS_MAX, &admin->todo, err);
@@ -492,9 +498,10 @@ void admin_close(struct admin **handle)
 		serve_quiesce(serve);
 	serve_close(&serve);
 	while (admin->done && mailbox_take(admin->done, &item, 1, 0) == 1)
-		answer_task(NULL, item); /* the loop has stopped: only let go of it */
+		answer_task(admin, item, false);
 	mailbox_close(&admin->todo);
 	mailbox_close(&admin->done);
+	buf_done(&admin->scratch);
 	secret_done(&admin->token);
 	free(admin);
 }

@@ -58,8 +58,30 @@ static void check_addresses(struct loader *l, const struct node *root)
 			"is the address of /admin/listen too");
 }
 
+/* A copy that comes when its original is forgotten but still waits for a retry would be worked too.
+ */
+static void check_memory(struct loader *l, const struct node *root)
+{
+	const struct config *c = l->config;
+	const struct node *list = node_member(root, "routes");
+	const struct node *row = list ? list->child : NULL;
+
+	for (size_t i = 0; i < c->route_count && row; i++, row = row->next) {
+		const struct route_config *route = &c->routes[i];
+
+		if (route->retry.max_age_s >= c->worker.dedupe_hours * 3600 ||
+			(route->rule == RULE_NEXT &&
+				route->gap_timeout_s >= c->worker.dedupe_hours * 3600))
+			caution(l, row,
+				"its events may wait as long as ids are remembered: "
+				"/worker/dedupe_hours should be longer than retry.max_age_s and "
+				"gap_timeout_s");
+	}
+}
+
 void check_limits(struct loader *l, const struct node *root)
 {
+	check_memory(l, root);
 	check_segments(l, root);
 	check_addresses(l, root);
 }

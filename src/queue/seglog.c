@@ -107,7 +107,7 @@ enum err_code seglog_open(const struct seglog_opts *opts, struct seglog **out, s
 	if (!log->opts.io)
 		log->opts.io = &seglog_io_system;
 	log->dir_fd = log->spare_fd = log->fd = log->shared.fd = -1;
-	log->current_first = log->hint_first = -1;
+	log->current_first = log->marks_of = -1;
 	log->pending_tail = &log->pending;
 	lock_init(&log->lock);
 	cond_init(&log->to_writer);
@@ -240,12 +240,13 @@ enum err_code seglog_append(struct seglog *log, struct record *list, struct err 
 	return rc;
 }
 
-/* Before the very first segment there is none until the keeper has made it. */
+/* Before the very first segment there is none until the keeper has made it. Later, between two
+ * segments, nothing is known to be in the way: an append waits a moment. */
 static enum err_code room_locked(const struct seglog *log, int64_t need, struct err *err)
 {
 	if (log->spare_fd >= 0 || (log->current_first >= 0 && log->current_left >= need))
 		return ERR_OK;
-	if (log->no_spare == ERR_OK && log->current_first < 0)
+	if (log->no_spare == ERR_OK && log->files.count == 0 && !log->spare_taken)
 		return err_set(err, ERR_FULL, "%s: a segment is being prepared",
 			stream_name(log->opts.stream));
 	return refusal_locked(log, err);

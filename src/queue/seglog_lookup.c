@@ -1,37 +1,65 @@
 /* seglog_lookup.c - one record by its offset, copied, from any thread.
  *
- * Walks from the beginning of the segment, or from where the last lookup was, so that lookups in
- * ascending order (a redrive) are cheap. The segment may be dropped and used again meanwhile: then
- * its salt is another one, and the list of segments says whether the record has gone or is damaged.
+ * Walks from the beginning of the segment, or from the nearest of the marks that earlier walks
+ * left, so that lookups of neighbours, in either direction, are cheap. The segment may be dropped
+ * and used again meanwhile: then its salt is another one, and the list of segments says whether the
+ * record has gone or is damaged.
  */
 #include "seglog_priv.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-static void load_hint(struct seglog *log, const struct seglog_head *head, int64_t offset,
+/* The nearest place at or before offset that is known. */
+static void load_mark(struct seglog *log, const struct seglog_head *head, int64_t offset,
 	int64_t *from, int64_t *at)
 {
 	*from = head->first;
 	*at = SEGLOG_HEAD;
 	lock_take(&log->lock);
-	if (log->hint_first == head->first && log->hint_salt == head->salt &&
-		log->hint_offset <= offset && log->hint_at >= SEGLOG_HEAD) {
-		*from = log->hint_offset;
-		*at = log->hint_at;
+	if (log->marks_of == head->first && log->marks_salt == head->salt) {
+		size_t i = log->mark_count;
+
+		while (i > 0 && log->marks[i - 1].offset > offset)
+			i--;
+		if (i > 0) {
+			*from = log->marks[i - 1].offset;
+			*at = log->marks[i - 1].at;
+		}
 	}
 	lock_give(&log->lock);
 }
 
-static void save_hint(
+/* Marks are kept for one segment, the one that is asked about, in ascending order. */
+static void save_mark(
 	struct seglog *log, const struct seglog_head *head, int64_t offset, int64_t at)
 {
 	lock_take(&log->lock);
-	log->hint_first = head->first;
-	log->hint_salt = head->salt;
-	log->hint_offset = offset;
-	log->hint_at = at;
+	if (log->marks_of != head->first || log->marks_salt != head->salt) {
+		log->marks_of = head->first;
+		log->marks_salt = head->salt;
+		log->mark_count = 0;
+	}
+	if (log->mark_count < SEGLOG_MARKS &&
+		(log->mark_count == 0 || offset > log->marks[log->mark_count - 1].offset))
+		log->marks[log->mark_count++] = (struct seglog_mark){ offset, at };
 	lock_give(&log->lock);
+}
+
+/* From the nearest mark to the frame, leaving marks behind. False: it cannot be reached. */
+static bool walk(struct seglog *log, int fd, int64_t size, const struct seglog_head *head,
+	int64_t offset, int64_t *at)
+{
+	int64_t from;
+
+	load_mark(log, head, offset, &from, at);
+	while (offset - from > SEGLOG_MARK_STEP) {
+		if (!seglog_walk(fd, size, head->salt, from, at, from + SEGLOG_MARK_STEP))
+			return false;
+		from += SEGLOG_MARK_STEP;
+		save_mark(log, head, from, *at);
+	}
+	return seglog_walk(fd, size, head->salt, from, at, offset);
 }
 
 /* The frame at this byte, into bytes. False: it is not the one. */
@@ -59,7 +87,7 @@ static enum err_code look(struct seglog *log, const struct seglog_place *place, 
 	struct buf *bytes, struct record *out, struct err *err)
 {
 	struct seglog_head head;
-	int64_t size, from, at;
+	int64_t size, at;
 	enum err_code rc;
 	bool found;
 	int fd;
@@ -67,14 +95,12 @@ static enum err_code look(struct seglog *log, const struct seglog_place *place, 
 	rc = seglog_segment_open(log, place->first, &fd, &head, &size, err);
 	if (rc != ERR_OK)
 		return rc;
-	load_hint(log, &head, offset, &from, &at);
-	found = seglog_walk(fd, size, head.salt, from, &at, offset) &&
+	found = walk(log, fd, size, &head, offset, &at) &&
 		load_frame(fd, size, head.salt, at, offset, bytes, out);
 	(void)close(fd);
 	if (!found)
 		return seglog_damaged(log, place->first, (size_t)at, offset,
 			"damaged at or before it, or too large to be read", err);
-	save_hint(log, &head, offset, at);
 	return ERR_OK;
 }
 

@@ -87,10 +87,17 @@ void seglog_shared_wake(struct seglog_shared *shared);
 #define SEGLOG_PENDING_MAX MIB(64) /* bytes appended and not yet written; one list may pass it */
 #define SEGLOG_GROUP_MAX MIB(4)    /* bytes of one write; one record may pass it */
 #define SEGLOG_PAGE 4096
+#define SEGLOG_MARK_STEP 128 /* records between two marks of a lookup */
+#define SEGLOG_MARKS 512
 #define SEGLOG_KEEPER_TICK_MS 1000
 #define SEGLOG_KEEPER_RETRY_MS 100
 
 struct seglog_reader;
+
+/* A frame that a lookup has passed: where it begins. */
+struct seglog_mark {
+	int64_t offset, at;
+};
 
 struct seglog {
 	struct seglog_opts opts; /* dir is a copy; io is set */
@@ -128,8 +135,10 @@ struct seglog {
 	uint64_t seen_generation;
 	bool seen_valid;
 	int64_t scanned_end; /* end found by looking, while the shared page is not current */
-	int64_t hint_first, hint_offset, hint_at;
-	uint64_t hint_salt;
+	int64_t marks_of; /* first offset of the segment that the marks are of */
+	uint64_t marks_salt;
+	struct seglog_mark marks[SEGLOG_MARKS]; /* ascending */
+	size_t mark_count;
 
 	/* the writer thread's own */
 	struct thread writer;

@@ -165,11 +165,14 @@ static int64_t time_or(struct slice text, int64_t otherwise)
 }
 
 /* What the published record says of itself. A record that cannot be read has an entry all the same:
- * it can be shown and dropped. */
-static struct store_entry entry_of(const struct item_out *out, int64_t stream_offset)
+ * it can be shown and dropped. A quarantined record is kept from now on, however long ago its event
+ * came. */
+static struct store_entry entry_of(
+	const struct store *store, const struct item_out *out, int64_t stream_offset)
 {
 	struct store_entry entry = { .stream_offset = stream_offset,
 		.offset = out->offset,
+		.time_ms = store->clock->wall_ms(store->clock),
 		.reason = out->reason,
 		.bytes = out->headers.len + out->key.len + out->body.len };
 	struct event event;
@@ -184,7 +187,7 @@ static struct store_entry entry_of(const struct item_out *out, int64_t stream_of
 	entry.entity = event.entity;
 	entry.route = event.dlq_route;
 	entry.received_ms = event.received_ms;
-	entry.time_ms = time_or(event.dlq_last_failed, event.received_ms);
+	entry.time_ms = time_or(event.dlq_last_failed, entry.time_ms);
 	return entry;
 }
 
@@ -233,7 +236,7 @@ static enum err_code fold_outok(struct store *store, const struct item *item, st
 	bool entered = false;
 
 	if (rc == ERR_OK && out.target != OUT_TOPIC) {
-		struct store_entry entry = entry_of(&out, ok->stream_offset);
+		struct store_entry entry = entry_of(store, &out, ok->stream_offset);
 
 		rc = fold_entry(store, out.target, &entry, err);
 		entered = rc == ERR_OK;

@@ -155,7 +155,7 @@ static enum err_code check_data(const char *dir, struct err *err)
 	else
 		rc = lmdb_check_file(path, err);
 	if (rc == ERR_CORRUPT)
-		rc = err_prefix(err, "%s", path);
+		(void)err_prefix(err, "%s", path);
 	free(path);
 	return rc;
 }

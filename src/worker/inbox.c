@@ -23,7 +23,7 @@ void worker_inbox_done(struct inbox *inbox)
 bool worker_inbox_post(struct worker *w, struct note *note)
 {
 	struct inbox *in = &w->inbox;
-	bool taken, wake = false;
+	bool taken;
 
 	lock_take(&in->lock);
 	/* Calls and outputs come back after the end too: worker_close() frees them. */
@@ -31,13 +31,14 @@ bool worker_inbox_post(struct worker *w, struct note *note)
 	if (taken) {
 		if (STAILQ_EMPTY(&in->notes)) {
 			cond_signal(&in->some);
-			wake = in->reading;
+			/* Under the lock: an owner that has its note may end, and the queue with
+			 * it. */
+			if (in->reading)
+				queue_wake(w->queue, STREAM_EVENTS);
 		}
 		STAILQ_INSERT_TAIL(&in->notes, note, link);
 	}
 	lock_give(&in->lock);
-	if (wake)
-		queue_wake(w->queue, STREAM_EVENTS);
 	return taken;
 }
 

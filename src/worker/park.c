@@ -173,6 +173,10 @@ static bool gap_over(struct worker *w, const struct parked *p, const struct vers
 		.gap_deadline_ms = p->deadline_ms,
 	};
 
+	/* Its time lies too far ahead: the clock was turned back, and a turn puts it right. */
+	if (route && route->config &&
+		p->deadline_ms - w->wall_ms > route->config->gap_timeout_s * 1000)
+		return true;
 	return worker_decide_version(&facts).action != ACTION_GAP;
 }
 

@@ -53,7 +53,10 @@ static void wait_for_gap(struct worker *w, struct work *work)
 {
 	const int64_t timeout_ms = work->route->config->gap_timeout_s * 1000;
 	const bool waits = work->parked && work->reason == PARK_GAP;
-	const int64_t until_ms = waits ? work->deadline_ms : w->wall_ms + timeout_ms;
+	/* Never longer than that from now: the clock may have been turned back. */
+	const int64_t until_ms =
+		waits ? worker_retry_deadline_ms(work->deadline_ms, timeout_ms, w->wall_ms)
+		      : w->wall_ms + timeout_ms;
 	const struct park_plan plan = { .reason = PARK_GAP,
 		.code = ERR_VERSION_GAP,
 		.next_ms = until_ms,
@@ -98,8 +101,10 @@ void worker_work_turn(struct worker *w, struct work *work)
 	case ACTION_DUPLICATE:
 	case ACTION_RUN: break;
 	}
-	if (work->route->handler)
+	if (work->route->handler) {
 		worker_run_place(w, work);
-	else
-		worker_work_end(w, work, OUTCOME_APPLIED, ERR_OK);
+		return;
+	}
+	work->attempts++; /* the state itself is the handler, and takes it at the first try */
+	worker_work_end(w, work, OUTCOME_APPLIED, ERR_OK);
 }

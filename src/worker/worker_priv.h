@@ -380,8 +380,7 @@ int64_t worker_position(const struct worker *w);
 bool worker_intake(struct worker *w, int64_t deadline_ms);
 bool worker_intake_open(const struct worker *w);
 void worker_work_digest(struct worker *w, struct work *work);
-MUST_CHECK enum err_code worker_work_identify(
-	struct worker *w, struct work *work, struct err *err);
+MUST_CHECK enum err_code worker_work_identify(struct worker *w, struct work *work, struct err *err);
 /* What is known of an identity. OUTCOME_PENDING: it is in work. False also when broken. */
 bool worker_known(struct worker *w, const struct claim *id, struct item_seen *out);
 struct work *worker_work_keep(struct worker *w, struct work *scratch);

@@ -128,6 +128,10 @@ class Copies(Kit):
     def quarantined(self, reason, source):
         return self.at.cli_json("quarantine", "ls", "--reason", reason, "--source", source)
 
+    def copies_counted(self):
+        return sum(value for name, value in self.at.metrics().items()
+                   if name.startswith("postern_events_total{") and 'outcome="duplicate"' in name)
+
     def test_an_id_with_another_body(self):
         reused = 'postern_id_reused_total{source="sw"}'
         before = self.at.metrics()[reused]
@@ -211,10 +215,18 @@ class Copies(Kit):
         row = self.ended(self.at, "kept-1", "applied")
         self.assertEqual((row["entity"], row["type"], row["version"]), ("order:kept-1", "thing.changed", "1"))
         self.assertEqual(self.at.state("order:kept-1")["event_id"], "kept-1")
+        listed = [row for row in self.at.cli_json("events", "ls", "--source", "kept") if row["event_id"] == "kept-1"]
+        self.assertEqual([(row["outcome"], row["entity"]) for row in listed], [("applied", "order:kept-1")])
+        # What the sender repeats is a copy now, however late it comes.
+        before = self.copies_counted()
+        self.accepted(self.at.post("kept", bodies["kept-1"], right.headers(bodies["kept-1"], "kept-1")), "kept-1")
+        until(lambda: self.copies_counted() == before + 1, "a copy")
         # The other one came again by itself: its kept copy is not worked a second time.
         self.accepted(self.at.post("kept", bodies["kept-2"], right.headers(bodies["kept-2"], "kept-2")))
         self.ended(self.at, "kept-2", "applied")
-        self.assertEqual(self.at.cli("quarantine", "accept", rows["kept-2"], check=None).returncode, 5)
+        again = self.at.cli("quarantine", "accept", rows["kept-2"], check=None)
+        self.assertEqual(again.returncode, 5)
+        self.assertIn(b"applied", again.stderr)
         self.at.cli("quarantine", "drop", rows["kept-2"])
         self.assertEqual(self.quarantined("BAD_SIGNATURE", "kept"), [])
         body = bodies["kept-1"]

@@ -188,7 +188,7 @@ static void the_schema_has_every_option(void **state)
 	} rows[] = {
 		{ "/type", "object" },
 		{ "/additionalProperties", "false" },
-		{ "/properties/ingress/properties/max_body_bytes/maximum", "67108864" },
+		{ "/properties/ingress/properties/max_body_bytes/maximum", "8388608" },
 		{ "/properties/ingress/properties/max_body_bytes/default", "1048576" },
 		{ "/properties/sources/additionalProperties/properties/preset/enum/0", "github" },
 		{ "/properties/sources/additionalProperties/properties/verify/oneOf/1/items/type",

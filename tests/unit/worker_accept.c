@@ -178,7 +178,7 @@ static void large_refused_ones_stay_in_their_quarter(void **state)
 	const int64_t dropped = lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL);
 	static char body[60001];
 	struct lab *lab = lab_open(config);
-	char id[16];
+	char id[32];
 
 	(void)state;
 	memset(body, 'b', sizeof(body) - 1);

@@ -147,6 +147,43 @@ static void a_full_park_takes_no_more(void **state)
 	lab_close(lab);
 }
 
+/* ---- a clock that is turned back --------------------------------------------------------------
+ */
+
+static void a_gap_ends_though_the_clock_is_turned_back(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "v1", .entity = "x", .version = "1" },
+		{ .id = "v3", .entity = "x", .version = "3" },
+	};
+	struct lab *lab = lab_open(gap_config);
+
+	(void)state;
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	lab_ends(lab, "v3", OUTCOME_PARKED, ERR_VERSION_GAP);
+	lab_wall_step_ms = -3600000;
+	lab_ends(lab, "v3", OUTCOME_DEAD, ERR_VERSION_GAP);
+	lab_close(lab);
+}
+
+/* ---- what cannot be read is kept as long as anything else -------------------------------------
+ */
+
+static void an_unreadable_record_stays(void **state)
+{
+	struct lab *lab = lab_open(gap_config);
+	struct record record = { .headers = slice_str("no headers"), .body = slice_str("body") };
+	int64_t until;
+
+	(void)state;
+	lab_append(lab, &record);
+	LAB_UNTIL(lab_entries(lab, OUT_QUARANTINE) == 1);
+	/* longer than the worker's rounds of upkeep are apart */
+	for (until = lab_mono_ms() + 2200; lab_mono_ms() < until; (void)usleep(20000))
+		assert_int_equal(lab_entries(lab, OUT_QUARANTINE), 1);
+	lab_close(lab);
+}
+
 /* ---- more dead letters at once than a segment holds ---------------------------------------- */
 
 static void many_die_together(void **state)
@@ -220,6 +257,8 @@ int main(void)
 		cmocka_unit_test(many_gaps_end_together),
 		cmocka_unit_test(a_crash_with_a_full_park),
 		cmocka_unit_test(a_full_park_takes_no_more),
+		cmocka_unit_test(a_gap_ends_though_the_clock_is_turned_back),
+		cmocka_unit_test(an_unreadable_record_stays),
 		cmocka_unit_test(many_die_together),
 		cmocka_unit_test(waiting_for_the_disk_costs_nothing),
 	};
