@@ -127,18 +127,16 @@ static void put_ready(const struct daemon *daemon, struct line *line)
 	line_str(line, "reason", rc == ERR_OK ? NULL : reason.text);
 }
 
-static enum err_code put_members(
+static void put_members(
 	struct line *line, enum err_code (*members)(void *, struct buf *, struct err *), void *of)
 {
 	struct buf text = BUF_INIT(MIB(1));
-	enum err_code rc = members(of, &text, line->err);
 
-	if (rc == ERR_OK && text.len) {
+	if (members(of, &text, line->err) == ERR_OK && text.len) {
 		err_ignored(buf_put_str(line->out, ",", line->err));
 		err_ignored(buf_put_slice(line->out, buf_slice(&text), line->err));
 	}
 	buf_done(&text);
-	return rc;
 }
 
 static enum err_code ingress_members(void *of, struct buf *out, struct err *err)
@@ -157,7 +155,6 @@ static enum err_code do_status(
 	struct daemon *daemon = ctx;
 	struct config *config = daemon_config(daemon);
 	struct line line = { .out = out, .err = err };
-	enum err_code rc = ERR_OK;
 
 	(void)q;
 	line_begin(&line);
@@ -166,9 +163,9 @@ static enum err_code do_status(
 	line_str(&line, "half", half_name(daemon));
 	put_ready(daemon, &line);
 	if (daemon->has_ingress)
-		rc = put_members(&line, ingress_members, daemon->ingress);
-	if (rc == ERR_OK && daemon->has_worker)
-		rc = put_members(&line, worker_members, daemon->worker);
+		put_members(&line, ingress_members, daemon->ingress);
+	if (daemon->has_worker)
+		put_members(&line, worker_members, daemon->worker);
 	put_disk(&line, config->data_dir);
 	line_end(&line);
 	err_ignored(buf_put_str(out, "\n", err));

@@ -95,7 +95,7 @@ bool worker_batch_full(const struct worker *w)
 	const struct batch *b = &w->batch;
 
 	return w->broken || b->retry_ms != 0 || b->urgent || b->bytes.len >= WORKER_BATCH_BYTES ||
-	       b->events >= WORKER_BATCH_EVENTS || b->items >= 4 * WORKER_BATCH_EVENTS ||
+	       b->events >= WORKER_BATCH_EVENTS || b->items >= (size_t)4 * WORKER_BATCH_EVENTS ||
 	       (b->opened_ms != 0 && w->mono_ms - b->opened_ms >= WORKER_BATCH_MS);
 }
 

@@ -168,7 +168,7 @@ static enum err_code redrive(struct worker *w, struct change_note *change, struc
 		rc = prepare(w, change, &entry, &record, err);
 	if (rc != ERR_OK)
 		return rc;
-	s = w->scratch.subject = worker_subject_find(w, w->scratch.subject_bytes);
+	w->scratch.subject = worker_subject_find(w, w->scratch.subject_bytes);
 	worker_work_park(w, &w->scratch, &plan);
 	add_mark(w, change, MARK_REPLAYED);
 	s = w->scratch.subject;

@@ -243,8 +243,10 @@ void worker_work_leave_window(struct worker *w, struct work *work)
 	w->window_count--;
 	w->window_bytes -= work->bytes.len;
 	HASH_DEL(w->claims, &work->id);
-	if (work->has_replay)
+	if (work->has_replay) {
+		assert(w->claims); /* the replay's claim is still there */
 		HASH_DEL(w->claims, &work->replay);
+	}
 	if (work->route->handler)
 		w->batch.handled++;
 }

@@ -81,6 +81,7 @@ void worker_subject_due(struct worker *w, struct subject *s, int64_t at_ms)
 	worker_subject_undue(w, s);
 	if (w->heap.count == w->heap.cap) {
 		const size_t cap = w->heap.cap ? 2 * w->heap.cap : 64;
+		/* An array of pointers: NOLINTNEXTLINE(bugprone-sizeof-expression) */
 		struct subject **at = realloc(w->heap.at, cap * sizeof(*at));
 
 		if (!at) {

@@ -275,7 +275,7 @@ class Full(Kit):
         node.start()
         node.wait_drained()
         self.ended(node, "waits", "applied")
-        self.assertEqual(node.ask("/v1/status")[1]["ledger"]["entries"], 20001)
+        self.until(lambda: node.ask("/v1/status")[1]["ledger"]["entries"] == 20001, "every one is remembered")
         node.stop()
 
     # ---- dead letters and quarantine -----------------------------------------------------------
