@@ -136,22 +136,50 @@ static int begin_once(struct kv_lmdb *lmdb, bool write, struct lmdb_txn **out)
 	return MDB_SUCCESS;
 }
 
+/* LMDB gives a reader the root page of the newest commit, of which there are two in turn. A reader
+ * that was held up between the choice and the copy can get what has come into that page since: the
+ * commit after next, which is whole, but perhaps not yet on disk; its next transaction would go
+ * back by one. Two commits further on, this may have happened. */
+static bool overtaken(const struct lmdb_txn *txn)
+{
+	MDB_envinfo info;
+
+	return !txn->write && mdb_env_info(txn->lmdb->env, &info) == MDB_SUCCESS &&
+	       info.me_last_txnid > mdb_txn_id(txn->txn) + 1;
+}
+
+static int begin_in_time(struct kv_lmdb *lmdb, bool write, struct lmdb_txn **out)
+{
+	int status = begin_once(lmdb, write, out);
+
+	for (int i = 0; i < BEGIN_TRIES && status == MDB_SUCCESS && overtaken(*out); i++) {
+		mdb_txn_reset((*out)->txn);
+		status = mdb_txn_renew((*out)->txn);
+		if (status != MDB_SUCCESS) {
+			mdb_txn_abort((*out)->txn);
+			free(*out);
+			leave(lmdb, NULL);
+		}
+	}
+	return status;
+}
+
 static enum err_code lmdb_begin(struct kv *kv, bool write, struct kv_txn **out, struct err *err)
 {
 	struct kv_lmdb *lmdb = container_of(kv, struct kv_lmdb, base);
 	struct lmdb_txn *txn = NULL;
-	int status = begin_once(lmdb, write, &txn);
+	int status = begin_in_time(lmdb, write, &txn);
 
 	for (int i = 0; i < BEGIN_TRIES && status == MDB_MAP_RESIZED; i++) {
 		enum err_code rc = lmdb_resize(lmdb, 0, err);
 
 		if (rc != ERR_OK)
 			return rc;
-		status = begin_once(lmdb, write, &txn);
+		status = begin_in_time(lmdb, write, &txn);
 	}
 	if (status == MDB_READERS_FULL) {
 		(void)mdb_reader_check(lmdb->env, NULL);
-		status = begin_once(lmdb, write, &txn);
+		status = begin_in_time(lmdb, write, &txn);
 	}
 	if (status != MDB_SUCCESS)
 		return lmdb_fail(lmdb, status, "the store cannot be read", err);

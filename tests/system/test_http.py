@@ -150,8 +150,8 @@ class Statuses(Kit):
         """Never more than digits, never fewer than 9 or more than 14; a good MAC does not help."""
         sender = self.at.senders["sw"]
         now = str(int(time.time()))
-        for stamp in ("+" + now, "-" + now, now + ".0", "0x65", "abc", "12345678", now + "00000", now[:5] + " " + now[5:],
-                      now + "e0", "１２３４５６７８９０"):
+        for stamp in ("+" + now, "-" + now, now + ".0", "0x65", "abc", "12345678", now + "00000",
+                      now[:5] + " " + now[5:], now + "e0", "１２３４５６７８９０"):
             with self.subTest(stamp=stamp):
                 body, event_id = body_of(), "evt-stamp"
                 mac = sender._mac(f"{event_id}.{stamp}.".encode() + body)
@@ -191,7 +191,8 @@ class Statuses(Kit):
 
     def test_unknown_source(self):
         body, headers, _ = self.signed()
-        for path in ("/hooks/nosuch", "/hooks/sw/", "/hooks/sw/more", "/hooks/", "/hooks", "/", "/hook/sw", "/hooks/SW"):
+        for path in ("/hooks/nosuch", "/hooks/sw/", "/hooks/sw/more", "/hooks/", "/hooks", "/", "/hook/sw",
+                     "/hooks/SW"):
             with self.subTest(path=path):
                 self.refused(self.at.hooks.request("POST", path, body, headers), 404, "UNKNOWN_SOURCE")
         answer = self.at.hooks.request("GET", "/hooks/nosuch")

@@ -24,7 +24,7 @@ class FailedSync(Kit):
         return node, disk
 
     def test_of_the_log_is_told_and_never_a_200(self):
-        node, disk = self.make("/main/log/")
+        node, disk = self.make("/main/log/0")  # segments, not the spare that is made beside them
         self.assertEqual(node.send("things", body_of("a", 1), "before").status, 200)
         disk.fail_in(1)
         body = body_of("a", 2)
