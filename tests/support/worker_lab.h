@@ -25,7 +25,8 @@
 #include "postern/thread.h"
 #include "postern/worker.h"
 
-#define LAB_WAIT_MS 60000 /* long, for a sanitizer on a busy machine; who waits longer has failed */
+/* Nothing takes so long, not even with a sanitizer on a busy machine: who waits longer failed. */
+#define LAB_WAIT_MS 60000
 #define LAB_CALLS 4096
 
 static inline int64_t lab_mono_ms(void)
