@@ -7,6 +7,7 @@
 
 #define SPECVERSION SLICE_LIT("1.0")
 #define DIGEST_DIGITS 64
+#define KEPT_NAME_MAX 1024 /* schemes name them; none is near this */
 
 static const void *member(const struct event *event, const struct header_row *row)
 {
@@ -42,17 +43,25 @@ static enum err_code put_digest(
 	return put_text(block, row, value, DIGEST_DIGITS, err);
 }
 
+/* "/tenant/source", or "/source" where there is no tenant. */
 static enum err_code put_source(struct block *block, const struct header_row *row,
 	const struct event *event, struct err *err)
 {
-	struct buf text = BUF_INIT(2 * EVENT_ID_MAX + 2);
-	enum err_code rc = buf_putf(&text, err, "/%.*s%s%.*s", SLICE_FMT(event->tenant),
-		event->tenant.len ? "/" : "", SLICE_FMT(event->source));
+	uint8_t text[2 * EVENT_ID_MAX + 2];
+	const struct slice parts[] = { event->tenant, event->source };
+	size_t len = 0;
 
-	if (rc == ERR_OK)
-		rc = block_put(block, row_name(row), buf_slice(&text), err);
-	buf_done(&text);
-	return rc;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (parts[i].len > EVENT_ID_MAX)
+			return err_set(err, ERR_LIMIT, "%s is too long", row->name);
+		if (parts[i].len == 0 && i == 0)
+			continue;
+		text[len++] = '/';
+		if (parts[i].len > 0)
+			memcpy(text + len, parts[i].data, parts[i].len);
+		len += parts[i].len;
+	}
+	return block_put(block, row_name(row), (struct slice){ text, len }, err);
 }
 
 static enum err_code put_time(
@@ -107,19 +116,19 @@ static enum err_code put_row(struct block *block, const struct header_row *row,
 /* HTTP header names are case-insensitive: lower case here, so that readers need not care. */
 static enum err_code put_kept(struct block *block, const struct header *kept, struct err *err)
 {
-	struct buf name = BUF_INIT(EVENT_HEADERS_MAX);
-	enum err_code rc = buf_put_str(&name, NAME_KEPT, err);
+	static const struct slice prefix = SLICE_LIT(NAME_KEPT);
+	uint8_t name[KEPT_NAME_MAX];
+	size_t len = prefix.len + kept->name.len;
 
-	if (rc == ERR_OK)
-		rc = buf_put_slice(&name, kept->name, err);
-	for (size_t i = 0; i < name.len; i++) {
-		if (name.data[i] >= 'A' && name.data[i] <= 'Z')
-			name.data[i] = (uint8_t)(name.data[i] + ('a' - 'A'));
+	if (len > sizeof(name))
+		return err_set(err, ERR_LIMIT, "a kept header's name of %zu bytes", kept->name.len);
+	memcpy(name, prefix.data, prefix.len);
+	for (size_t i = 0; i < kept->name.len; i++) {
+		uint8_t c = kept->name.data[i];
+
+		name[prefix.len + i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
 	}
-	if (rc == ERR_OK)
-		rc = block_put(block, buf_slice(&name), kept->value, err);
-	buf_done(&name);
-	return rc;
+	return block_put(block, (struct slice){ name, len }, kept->value, err);
 }
 
 static enum err_code put_all(struct block *block, const struct event *event, struct err *err)

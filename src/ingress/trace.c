@@ -45,9 +45,9 @@ bool trace_is_valid(struct slice s)
 
 void trace_start(const uint8_t random[TRACE_RANDOM], char out[TRACE_LEN + 1])
 {
-	char trace[33], span[17];
-
-	text_hex(random, 16, trace);
-	text_hex(random + 16, 8, span);
-	(void)snprintf(out, TRACE_LEN + 1, "00-%s-%s-01", trace, span);
+	memcpy(out, "00-", 3);
+	text_hex(random, 16, out + 3);
+	out[35] = '-';
+	text_hex(random + 16, 8, out + 36);
+	memcpy(out + 52, "-01", 4); /* sampled; and the NUL */
 }

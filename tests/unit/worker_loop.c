@@ -29,8 +29,9 @@ static void events_are_applied_once(void **state)
 	lab_ends(lab, "b", OUTCOME_APPLIED, ERR_OK);
 	lab_ends(lab, "c", OUTCOME_APPLIED, ERR_OK);
 	lab_state(lab, "x", "2", "b");
-	assert_int_equal(lab_count(METRIC_EVENTS, "all", "applied") - applied, 3);
-	assert_int_equal(lab_count(METRIC_EVENTS, "all", "duplicate") - copies, 3);
+	/* counted after the commit that the lines above see */
+	LAB_UNTIL(lab_count(METRIC_EVENTS, "all", "applied") - applied == 3);
+	LAB_UNTIL(lab_count(METRIC_EVENTS, "all", "duplicate") - copies == 3);
 	LAB_UNTIL(lab_status(lab, "lag") == 0);
 	lab_close(lab);
 }
@@ -317,7 +318,9 @@ static void failures_are_tried_again(void **state)
 	assert_int_equal(lab_calls_of("third"), 3);
 	assert_int_equal(lab_count(METRIC_RETRIES, "call", "HANDLER_UNREACHABLE") - retries, 2);
 	lab_order(order, sizeof(order));
-	assert_non_null(strstr(order, "third done-behind"));
+	/* done-other may be called anywhere in between */
+	assert_non_null(strstr(order, "done-behind"));
+	assert_null(strstr(strstr(order, "done-behind"), "third"));
 	LAB_UNTIL(lab_status(lab, "events") == 0);
 	lab_close(lab);
 }
