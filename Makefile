@@ -39,9 +39,12 @@ SAN_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-om
 SAN_FLAGS_tsan := -fsanitize=thread -fno-omit-frame-pointer
 FORTIFY := $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 FAMILY := $(if $(findstring clang,$(CC)),clang,gcc)
+# Rooms are small files behind doors; optimising across them is worth a twelfth of the processor time a
+# request. Objects hold ordinary code too, so tests link without it.
+LTO := $(if $(SAN),,$(if $(filter gcc,$(FAMILY)),-flto=auto -ffat-lto-objects))
 
 PACKAGES := libmicrohttpd lmdb jansson libcurl libcrypto
-CFLAGS := $(STD) $(WARN) $(WARN_$(FAMILY)) $(HARDEN) $(OPT) $(FORTIFY) $(SAN_FLAGS_$(SAN)) -pthread
+CFLAGS := $(STD) $(WARN) $(WARN_$(FAMILY)) $(HARDEN) $(OPT) $(FORTIFY) $(LTO) $(SAN_FLAGS_$(SAN)) -pthread
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SAN_FLAGS_$(SAN)) -pthread
 LIBS = $(shell pkg-config --libs $(PACKAGES)) -lm
 
@@ -57,7 +60,7 @@ LIB := $(BUILD)/libpostern.a
 all: $(BUILD)/postern
 
 $(BUILD)/postern: $(MAIN) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $(MAIN) $(LIB) $(LIBS)
+	$(CC) $(OPT) $(LTO) $(LDFLAGS) -o $@ $(MAIN) $(LIB) $(LIBS)
 
 $(LIB): $(filter-out $(MAIN),$(OBJECTS))
 	@rm -f $@
@@ -86,12 +89,12 @@ FUZZ_NAMES := $(notdir $(FUZZ_SOURCES:.c=))
 
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -lcmocka $(LIBS)
+	$(CC) $(filter-out $(LTO),$(CFLAGS)) -Itests -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -lcmocka $(LIBS)
 
 # A fuzz target with a main that replays files: the corpora are part of every test run.
 $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay_main.inc $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -DREPLAY_MAIN -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -ljansson $(LIBS)
+	$(CC) $(filter-out $(LTO),$(CFLAGS)) -DREPLAY_MAIN -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -ljansson $(LIBS)
 
 tests-build: $(TEST_PROGRAMS)
 
@@ -127,7 +130,7 @@ torture: all preload
 BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
+	$(CC) $(filter-out $(LTO),$(CFLAGS)) -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
 bench-tools: $(BENCH_TOOLS)
 
 bench:

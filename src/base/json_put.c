@@ -48,6 +48,17 @@ static enum err_code undo(struct buf *out, size_t before, enum err_code rc)
 	return rc;
 }
 
+/* How many bytes from the front stand for themselves: nearly always all of them. */
+static size_t plain_run(struct slice s)
+{
+	size_t i = 0;
+
+	while (i < s.len && s.data[i] >= 0x20 && s.data[i] < 0x7f && s.data[i] != '"' &&
+		s.data[i] != '\\')
+		i++;
+	return i;
+}
+
 enum err_code json_put_string(struct buf *out, struct slice s, struct err *err)
 {
 	size_t before = out->len;
@@ -58,9 +69,11 @@ enum err_code json_put_string(struct buf *out, struct slice s, struct err *err)
 		return buf_put_str(out, "null", err);
 	rc = buf_put_u8(out, '"', err);
 	while (rc == ERR_OK && s.len > 0) {
-		size_t len = json_escape(&s, escaped);
+		size_t plain = plain_run(s);
+		size_t len = plain ? plain : json_escape(&s, escaped);
 
-		rc = buf_put(out, escaped, len, err);
+		rc = buf_put(out, plain ? (const char *)s.data : escaped, len, err);
+		s = slice_sub(s, plain, s.len);
 	}
 	if (rc == ERR_OK)
 		rc = buf_put_u8(out, '"', err);

@@ -322,7 +322,8 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 	if (rc != ERR_OK)
 		log_error(started ? "stopped_by_failure" : "start_failed", log_code(rc),
 			log_str("text", err.text));
-	stop(daemon); /* also after half a start: whoever runs already must not meet a closed queue */
+	stop(daemon); /* also after half a start: whoever runs already must not meet a closed queue
+		       */
 	close_all(daemon);
 	if (rc == ERR_OK)
 		log_info("stopped");

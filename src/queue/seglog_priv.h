@@ -135,7 +135,7 @@ struct seglog {
 	uint64_t seen_generation;
 	bool seen_valid;
 	int64_t scanned_end; /* end found by looking, while the shared page is not current */
-	int64_t marks_of; /* first offset of the segment that the marks are of */
+	int64_t marks_of;    /* first offset of the segment that the marks are of */
 	uint64_t marks_salt;
 	struct seglog_mark marks[SEGLOG_MARKS]; /* ascending */
 	size_t mark_count;
