@@ -89,12 +89,12 @@ FUZZ_NAMES := $(notdir $(FUZZ_SOURCES:.c=))
 
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(filter-out $(LTO),$(CFLAGS)) -Itests -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -lcmocka $(LIBS)
+	$(CC) $(CFLAGS) -fno-lto -Itests -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -lcmocka $(LIBS)
 
 # A fuzz target with a main that replays files: the corpora are part of every test run.
 $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay_main.inc $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(filter-out $(LTO),$(CFLAGS)) -DREPLAY_MAIN -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -ljansson $(LIBS)
+	$(CC) $(CFLAGS) -fno-lto -DREPLAY_MAIN -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LIB) -ljansson $(LIBS)
 
 tests-build: $(TEST_PROGRAMS)
 
@@ -130,7 +130,7 @@ torture: all preload
 BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(filter-out $(LTO),$(CFLAGS)) -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
+	$(CC) $(CFLAGS) -fno-lto -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
 bench-tools: $(BENCH_TOOLS)
 
 bench:
