@@ -42,6 +42,9 @@ MUST_CHECK enum err_code text_percent_encode(
 /* Decode %XX ('+' as blank where plus_is_blank). ERR_SYNTAX for a broken escape. */
 MUST_CHECK enum err_code text_percent_decode(
 	struct slice s, bool plus_is_blank, struct buf *out, struct err *err);
+/* The first parameter of this name in a query string ("a=1&b=%20"), decoded ('+' is a blank) and
+ * appended to out. False: it is not there, or does not decode. */
+bool text_query_param(struct slice query, const char *name, struct buf *out);
 /* Copy for people: control bytes, quotes and invalid UTF-8 escaped, cut at max bytes.
  * NUL-terminated. */
 void text_printable(struct slice s, char *out, size_t max);

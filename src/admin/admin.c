@@ -395,19 +395,7 @@ static const struct serve_ops admin_ops = {
 
 bool admin_param(const struct admin_query *query, const char *name, struct buf *out)
 {
-	struct slice rest = query->query, want = slice_str(name);
-	struct err err = ERR_INIT;
-
-	while (rest.len) {
-		struct slice pair = slice_sub(rest, 0, slice_find(rest, '&'));
-		size_t eq = slice_find(pair, '=');
-
-		rest = slice_sub(rest, pair.len + 1, rest.len);
-		if (slice_eq(slice_sub(pair, 0, eq), want))
-			return text_percent_decode(slice_sub(pair, eq + 1, pair.len), true, out,
-				       &err) == ERR_OK;
-	}
-	return false;
+	return text_query_param(query->query, name, out);
 }
 
 static enum err_code load_token(const char *path, struct secret *out, struct err *err)

@@ -212,3 +212,19 @@ enum err_code text_percent_decode(
 	}
 	return keep(out, len);
 }
+
+bool text_query_param(struct slice query, const char *name, struct buf *out)
+{
+	struct slice want = slice_str(name);
+
+	while (query.len) {
+		struct slice pair = slice_sub(query, 0, slice_find(query, '&'));
+		size_t eq = slice_find(pair, '=');
+
+		query = slice_sub(query, pair.len + 1, query.len);
+		if (slice_eq(slice_sub(pair, 0, eq), want))
+			return text_percent_decode(slice_sub(pair, eq + 1, pair.len), true, out,
+				       NULL) == ERR_OK;
+	}
+	return false;
+}

@@ -120,18 +120,8 @@ struct offline {
 static bool offline_param(const void *ctx, const char *name, struct buf *out)
 {
 	const struct offline *offline = ctx;
-	struct slice rest = offline->query, want = slice_str(name);
 
-	while (rest.len) {
-		struct slice pair = slice_sub(rest, 0, slice_find(rest, '&'));
-		size_t eq = slice_find(pair, '=');
-
-		rest = slice_sub(rest, pair.len + 1, rest.len);
-		if (slice_eq(slice_sub(pair, 0, eq), want))
-			return text_percent_decode(slice_sub(pair, eq + 1, pair.len), true, out,
-				       NULL) == ERR_OK;
-	}
-	return false;
+	return text_query_param(offline->query, name, out);
 }
 
 static enum err_code open_store(const struct config *config, struct store **out, struct err *err)

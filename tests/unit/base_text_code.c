@@ -174,9 +174,38 @@ static void all_bytes_come_back(void **state)
 	}
 }
 
+static void query_parameters_are_found_by_whole_names(void **state)
+{
+	static const struct {
+		const char *query, *name, *want; /* NULL: not there */
+	} rows[] = {
+		{ "a=1&b=2", "b", "2" },
+		{ "ab=1", "b", NULL },
+		{ "", "a", NULL },
+		{ "a=x%20y+z", "a", "x y z" },
+		{ "a", "a", "" },
+		{ "a=1&a=2", "a", "1" },
+		{ "a=%zz", "a", NULL },
+		{ "&&a=3", "a", "3" },
+		{ "a==", "a", "=" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct buf out = BUF_INIT(64);
+		bool found = text_query_param(slice_str(rows[i].query), rows[i].name, &out);
+
+		assert_int_equal(found, rows[i].want != NULL);
+		if (found)
+			assert_string_equal(buf_str(&out), rows[i].want);
+		buf_done(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(query_parameters_are_found_by_whole_names),
 		cmocka_unit_test(hex_is_pairs_of_either_case),
 		cmocka_unit_test(base64_has_one_form),
 		cmocka_unit_test(base64_is_written_padded),
