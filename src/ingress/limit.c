@@ -5,6 +5,7 @@
  * here: what a refusal looks like. */
 #include "limit.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define HASH_FUNCTION(key, len, out) ((out) = (unsigned)hash_bytes((key), (len)))
@@ -131,7 +132,7 @@ int64_t limit_take(struct limit *limit, struct slice name, const struct rate *ra
 		return 0;
 	}
 	missing = (1 - b->tokens) * 1000 / rate->per_second;
-	return missing < 1 ? 1 : missing > 3600000 ? 3600000 : (int64_t)missing + 1;
+	return missing < 1 ? 1 : missing > 3600000 ? 3600000 : (int64_t)ceil(missing);
 }
 
 size_t limit_count(const struct limit *limit)

@@ -24,16 +24,16 @@ static void a_burst_passes_then_the_rate(void **state)
 		{ 1000, 0 },
 		{ 1000, 0 },
 		{ 1000, 0 },
-		{ 1000, 101 }, /* a token every 100 ms */
-		{ 1050, 51 },
+		{ 1000, 100 }, /* a token every 100 ms */
+		{ 1050, 50 },
 		{ 1100, 0 },
-		{ 1100, 101 },
-		{ 1000, 101 }, /* a clock that goes back gives nothing */
+		{ 1100, 100 },
+		{ 1000, 100 }, /* a clock that goes back gives nothing */
 		{ 1201, 0 },
 		{ 99000, 0 }, /* never more than the burst */
 		{ 99000, 0 },
 		{ 99000, 0 },
-		{ 99000, 101 },
+		{ 99000, 100 },
 	};
 	const struct rate rate = { .per_second = 10, .burst = 3 };
 	struct limit *limit = open_limit(10);
