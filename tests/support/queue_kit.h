@@ -172,6 +172,17 @@ static inline void kit_sink_put(void *ctx, struct record *list)
 	lock_give(&sink->lock);
 }
 
+/* How many records have completed until now. */
+static inline size_t kit_sink_count(struct kit_sink *sink)
+{
+	size_t count;
+
+	lock_take(&sink->lock);
+	count = sink->count;
+	lock_give(&sink->lock);
+	return count;
+}
+
 /* Waits until this many records have completed in all. */
 static inline void kit_sink_wait(struct kit_sink *sink, size_t count)
 {
