@@ -4,11 +4,15 @@
  * asserts; only starting a thread can fail for reasons of the world. */
 #include "postern/thread.h"
 
+#include "postern/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+
+#define COND_NAP_MS 1000
 
 static void must(int rc)
 {
@@ -80,24 +84,28 @@ void cond_broadcast(struct cond *cond)
 	must(pthread_cond_broadcast(&cond->cond));
 }
 
+/* Never longer than a nap, after which the caller looks again: the C library of Debian 12 can lose
+ * a wake-up (glibc bug 25847), and a thread that sleeps for ever on one would be a hang. */
 bool cond_wait(struct cond *cond, struct lock *lock, int64_t deadline_ms)
 {
+	int64_t until_ms = clock_system()->mono_ms(clock_system()) + COND_NAP_MS;
+	bool last = deadline_ms >= 0 && deadline_ms <= until_ms;
+	struct timespec until;
 	int rc;
+
+	if (last)
+		until_ms = deadline_ms;
 
 	lock_assert_held(lock);
 	lock->held = false;
-	if (deadline_ms < 0) {
-		rc = pthread_cond_wait(&cond->cond, &lock->mutex);
-	} else {
-		struct timespec until = {
-			.tv_sec = deadline_ms / 1000,
-			.tv_nsec = deadline_ms % 1000 * 1000000,
-		};
-		rc = pthread_cond_timedwait(&cond->cond, &lock->mutex, &until);
-	}
+	until = (struct timespec){
+		.tv_sec = until_ms / 1000,
+		.tv_nsec = until_ms % 1000 * 1000000,
+	};
+	rc = pthread_cond_timedwait(&cond->cond, &lock->mutex, &until);
 	note_owner(lock);
 	assert(rc == 0 || rc == ETIMEDOUT);
-	return rc == 0;
+	return rc == 0 || !last;
 }
 
 enum err_code thread_start(
