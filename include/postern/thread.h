@@ -29,7 +29,8 @@ void cond_init(struct cond *cond);
 void cond_done(struct cond *cond);
 void cond_signal(struct cond *cond);
 void cond_broadcast(struct cond *cond);
-/* False when deadline_ms (monotonic; -1: never) passed first. May return true for no reason: look again. */
+/* False when deadline_ms (monotonic; -1: never) passed first. May return true for no reason: look
+ * again. */
 bool cond_wait(struct cond *cond, struct lock *lock, int64_t deadline_ms);
 
 struct thread {
