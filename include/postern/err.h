@@ -64,6 +64,7 @@ enum err_code {
 	ERR_DENIED = 53,
 	ERR_UNSUPPORTED = 54, /* known, but not built yet */
 	ERR_PARTLY = 55,
+	ERR_FENCED = 56, /* another process owns it now */
 	ERR_CODES
 };
 

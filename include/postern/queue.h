@@ -19,6 +19,7 @@
 
 #include "postern/clock.h"
 #include "postern/event.h"
+#include "postern/journal.h"
 
 enum stream { STREAM_EVENTS, STREAM_DLQ, STREAM_QUARANTINE, STREAM_COUNT };
 const char *stream_name(enum stream stream);
@@ -105,7 +106,34 @@ MUST_CHECK enum err_code queue_done(
 MUST_CHECK enum err_code queue_drop_oldest(
 	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err);
 
-/* Append a batch of state changes and read it back as valid. Embedded and mem: gives the same bytes
- * back at once (the store's commit is the commit). *out_bytes lives until the next call. */
+/* ---- the journal of state changes --------------------------------------------------------------
+ *
+ * Embedded and mem keep none: the store's commit is the commit, queue_journal() gives the same
+ * bytes back at once, and there is nothing to follow. On Kafka the journal is the truth, a lane's
+ * order of records decides who owns it, and the store is what was folded from it. */
+
+/* Is the journal kept, so that the store's commit may lag behind? */
+bool queue_keeps_journal(const struct queue *queue);
+/* Where the journal begins and ends now. ERR_OK with 0, 0 where none is kept. */
+MUST_CHECK enum err_code queue_journal_bounds(struct queue *queue, int64_t deadline_ms,
+	int64_t *out_first, int64_t *out_end, struct err *err);
+/* Follow from this offset on; state: the fold of everything before it. */
+MUST_CHECK enum err_code queue_journal_seek(
+	struct queue *queue, int64_t offset, const struct journal_state *state, struct err *err);
+/* The next valid record, whoever wrote it; what is not valid is counted and passed over. bytes
+ * empty when deadline_ms (monotonic) came first. The bytes live until the next call of this or of
+ * queue_journal(). ERR_CORRUPT: the journal lost records from here on. */
+struct journal_read {
+	struct slice bytes;
+	int64_t offset, time_ms; /* of the record; next_offset: behind everything read so far */
+	int64_t next_offset;
+};
+MUST_CHECK enum err_code queue_follow(
+	struct queue *queue, int64_t deadline_ms, struct journal_read *out, struct err *err);
+/* Append a record (claim, batch or release) and wait until it is read back as valid. ERR_FENCED:
+ * a valid record of another writer came first; queue_follow() gives it next. ERR_STOPPED: the
+ * queue was woken (queue_wake on STREAM_EVENTS does not do it; queue_journal_stop does). */
 MUST_CHECK enum err_code queue_journal(
-	struct queue *queue, struct slice batch, struct slice *out_bytes, struct err *err);
+	struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
+/* From any thread: make queue_follow() and queue_journal() return. */
+void queue_journal_stop(struct queue *queue);

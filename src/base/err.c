@@ -120,6 +120,8 @@ static const struct fault faults[] = {
 		"This is known, but not supported yet." },
 	[ERR_PARTLY] = { "PARTLY", 500, ACT_RETRY, EXIT_PARTLY,
 		"Some of the work failed or was not reached." },
+	[ERR_FENCED] = { "FENCED", 503, ACT_STOP, EXIT_LATER,
+		"Another worker owns this partition now." },
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(faults) == ERR_CODES, "every code up to the last has a row");

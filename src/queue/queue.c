@@ -98,19 +98,60 @@ enum err_code queue_drop_oldest(
 	return queue->ops->drop_oldest(queue, stream, out_first, err);
 }
 
-/* With these backends the store's commit is the commit: the batch is valid as soon as it is made.
+/* ---- the journal -------------------------------------------------------------------------------
  */
+
+bool queue_keeps_journal(const struct queue *queue)
+{
+	return queue->ops->journal != NULL;
+}
+
+enum err_code queue_journal_bounds(struct queue *queue, int64_t deadline_ms, int64_t *out_first,
+	int64_t *out_end, struct err *err)
+{
+	*out_first = *out_end = 0;
+	if (!queue_keeps_journal(queue))
+		return ERR_OK;
+	return queue->ops->journal_bounds(queue, deadline_ms, out_first, out_end, err);
+}
+
+enum err_code queue_journal_seek(
+	struct queue *queue, int64_t offset, const struct journal_state *state, struct err *err)
+{
+	assert(offset >= 0);
+	return queue_keeps_journal(queue) ? queue->ops->journal_seek(queue, offset, state, err)
+					  : ERR_OK;
+}
+
+enum err_code queue_follow(
+	struct queue *queue, int64_t deadline_ms, struct journal_read *out, struct err *err)
+{
+	*out = (struct journal_read){ .offset = 0 };
+	return queue_keeps_journal(queue) ? queue->ops->follow(queue, deadline_ms, out, err)
+					  : ERR_OK;
+}
+
+/* Where none is kept the batch is valid as soon as it is made. */
 enum err_code queue_journal(
-	struct queue *queue, struct slice batch, struct slice *out_bytes, struct err *err)
+	struct queue *queue, struct slice batch, struct journal_read *out, struct err *err)
 {
 	enum err_code rc;
 
+	*out = (struct journal_read){ .offset = 0 };
+	if (queue_keeps_journal(queue))
+		return queue->ops->journal(queue, batch, out, err);
 	queue->journal.max = QUEUE_JOURNAL_MAX;
 	buf_reset(&queue->journal);
 	rc = buf_put_slice(&queue->journal, batch, err);
 	if (rc == ERR_OK)
-		*out_bytes = buf_slice(&queue->journal);
+		out->bytes = buf_slice(&queue->journal);
 	return rc;
+}
+
+void queue_journal_stop(struct queue *queue)
+{
+	if (queue_keeps_journal(queue))
+		queue->ops->journal_stop(queue);
 }
 
 enum err_code queue_copy_record(

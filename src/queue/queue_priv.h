@@ -29,6 +29,16 @@ struct queue_ops {
 		struct queue *queue, enum stream stream, int64_t position, struct err *err);
 	enum err_code (*drop_oldest)(
 		struct queue *queue, enum stream stream, int64_t *out_first, struct err *err);
+	/* NULL, all of them, where no journal is kept: the store's commit is the commit. */
+	enum err_code (*journal_bounds)(struct queue *queue, int64_t deadline_ms,
+		int64_t *out_first, int64_t *out_end, struct err *err);
+	enum err_code (*journal_seek)(struct queue *queue, int64_t offset,
+		const struct journal_state *state, struct err *err);
+	enum err_code (*follow)(struct queue *queue, int64_t deadline_ms, struct journal_read *out,
+		struct err *err);
+	enum err_code (*journal)(
+		struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
+	void (*journal_stop)(struct queue *queue);
 	void (*close)(struct queue *queue); /* frees it */
 };
 

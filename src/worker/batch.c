@@ -156,11 +156,11 @@ static enum err_code apply(struct worker *w, const struct journal_header *h, str
 
 		rc = queue_journal(w->queue, buf_slice(&b->bytes), &b->journalled, err);
 		if (rc == ERR_OK)
-			rc = journal_open(b->journalled, &back, err);
+			rc = journal_open(b->journalled.bytes, &back, err);
 		if (rc == ERR_OK && !journal_judge(&w->journal, &back))
 			rc = err_set(err, ERR_CORRUPT, "the journal holds a foreign claim");
 		if (rc == ERR_OK)
-			rc = store_apply(w->store, b->journalled, err);
+			rc = store_apply(w->store, b->journalled.bytes, err);
 		if (rc == ERR_OK)
 			b->step = BATCH_APPLIED;
 	}

@@ -214,7 +214,7 @@ struct batch {
 	int64_t opened_ms; /* monotonic: the first thing in it */
 	bool urgent;       /* somebody waits for exactly this commit */
 	int64_t retry_ms;  /* monotonic: a commit failed, try again then; 0: none failed */
-	struct slice journalled;
+	struct journal_read journalled; /* what came back of it */
 	struct tally *tallies;
 	size_t tally_count;
 	struct change_list changes; /* answered when it is committed */
@@ -247,13 +247,20 @@ struct out_work {
 	struct record record;
 };
 STAILQ_HEAD(out_list, out_work);
+/* Committed, to be published. One that finds no room, or a disk that fails, keeps its place and
+ * those behind it waiting, but nobody of another line. */
+enum out_line { OUT_LINE_DEAD, OUT_LINE_AUTHENTIC, OUT_LINE_REFUSED, OUT_LINES };
+struct out_queue {
+	struct out_list list;
+	int64_t retry_ms; /* monotonic: nothing of it is published before */
+};
 struct outs {
-	struct out_list staged, ready; /* ready: committed, to be published */
+	struct out_list staged;
+	struct out_queue ready[OUT_LINES];
 	size_t flying;
 	bool dlq_full;
 	size_t dlq_need;            /* the largest that found no room */
 	size_t dlq_coming;          /* bytes decided for the dlq that do not stand there yet */
-	int64_t retry_ms;           /* monotonic: nothing is published before */
 	int64_t trimmed[OUT_TOPIC]; /* by target: the index begins there */
 	/* Bytes of the refused requests in the quarantine, and of those on their way. */
 	size_t refused, refused_coming;
@@ -266,6 +273,7 @@ void worker_outs_add(struct worker *w, const struct item_out *out);
 void worker_outs_committed(struct worker *w);
 MUST_CHECK enum err_code worker_outs_load(struct worker *w, struct err *err);
 void worker_outs_publish(struct worker *w);
+int64_t worker_outs_next_ms(const struct worker *w); /* when there is something to publish */
 void worker_outs_finished(struct worker *w, struct out_work *out);
 void worker_outs_upkeep(struct worker *w);
 bool worker_outs_dlq_room(struct worker *w, size_t bytes);

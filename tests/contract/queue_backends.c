@@ -522,7 +522,7 @@ static void many_threads_append_and_each_record_completes_once(void **state)
 static void journal_gives_the_bytes_back(void **state)
 {
 	struct err err = ERR_INIT;
-	struct slice out = SLICE_EMPTY;
+	struct journal_read out;
 	uint8_t bytes[] = "one batch";
 	struct fixture f;
 
@@ -530,9 +530,12 @@ static void journal_gives_the_bytes_back(void **state)
 	assert_int_equal(
 		queue_journal(f.queue, (struct slice){ bytes, sizeof(bytes) }, &out, &err), ERR_OK);
 	memset(bytes, 0, sizeof(bytes)); /* they live in the queue now */
-	assert_true(slice_eq(out, (struct slice){ (const uint8_t *)"one batch", 10 }));
+	assert_true(slice_eq(out.bytes, (struct slice){ (const uint8_t *)"one batch", 10 }));
 	assert_int_equal(queue_journal(f.queue, SLICE_EMPTY, &out, &err), ERR_OK);
-	assert_int_equal(out.len, 0);
+	assert_int_equal(out.bytes.len, 0);
+	assert_false(queue_keeps_journal(f.queue));
+	assert_int_equal(queue_follow(f.queue, 0, &out, &err), ERR_OK);
+	assert_int_equal(out.bytes.len, 0);
 	fixture_close(&f);
 }
 

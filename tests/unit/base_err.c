@@ -47,6 +47,7 @@ static void the_table_says_what_the_contract_says(void **state)
 		{ ERR_LOCKED, "LOCKED", 409, 1, ACT_REJECT },
 		{ ERR_UNREACHABLE, "UNREACHABLE", 503, 4, ACT_RETRY },
 		{ ERR_PARTLY, "PARTLY", 500, 5, ACT_RETRY },
+		{ ERR_FENCED, "FENCED", 503, 75, ACT_STOP },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

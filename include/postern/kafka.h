@@ -1,0 +1,103 @@
+/* kafka.h - the queue over Apache Kafka: one handle a process, one `struct queue` for the ingress
+ * half and one for each partition (lane) that the working half follows or owns.
+ *
+ * Topics: <topic> (events), <topic>.journal (the state, partition i belongs to partition i of the
+ * events), <topic>.dlq, <topic>.quarantine: all with the same count of partitions, which is fixed
+ * at creation and checked at every start. The partition is murmur2 of the record's key, computed
+ * here (Kafka's own partitioner for Java: org.apache.kafka.common.utils.Utils.murmur2), never by a
+ * library that looks at the current count.
+ *
+ * A record on the topic: key and value are the record's key and body, headers are the block of
+ * event.h, header by header, in order. Dead letters and quarantined records go to the partition
+ * that their event came from.
+ *
+ * Owns:    the handle lives until every queue and group made from it is closed.
+ * Threads: kafka_open/close from one thread; the rest from any. Completions come on one thread of
+ *          the handle's own.
+ * Errors:  ERR_CONFIG (a property that librdkafka refuses, a changed partition count: do not
+ *          retry), ERR_UNREACHABLE, ERR_TIMEOUT (retry), ERR_CORRUPT (a log that lost records that
+ *          we need: stop), ERR_FENCED (another process owns the lane now). */
+#pragma once
+
+#include "postern/journal.h"
+#include "postern/queue.h"
+
+struct kafka;
+
+struct kafka_property {
+	const char *name, *value; /* handed to librdkafka as they are, before our own */
+};
+struct kafka_opts {
+	const struct kafka_property *properties;
+	size_t property_count;
+	const char *topic, *group;
+	bool create_topics;
+	bool writes_events, works;    /* which halves this process is */
+	int32_t partitions;           /* of topics that are created; 0: 12 */
+	int64_t journal_retention_ms; /* of a journal that is created; a smaller one is ERR_CONFIG
+				       */
+	int64_t output_retention_ms[STREAM_COUNT]; /* of dlq and quarantine that are created */
+	size_t max_record_bytes;                   /* key, headers and body of the largest event */
+	int64_t delivery_timeout_ms;               /* 0: 8000 */
+	const struct clock *clock;
+};
+/* Checks the properties, starts the handles. No broker is needed for it: the ingress may start with
+ * Kafka away. Properties are copied. */
+MUST_CHECK enum err_code kafka_open(
+	const struct kafka_opts *opts, struct kafka **out, struct err *err);
+void kafka_close(struct kafka **kafka);
+
+/* Ask the brokers: topics exist (or are created), their partition counts agree with each other and
+ * with `expected` (0: not known yet), retention and size limits suffice; then warms every producer.
+ * Waits until deadline_ms (monotonic). ERR_CONFIG names the topic and both numbers. */
+MUST_CHECK enum err_code kafka_settle(struct kafka *kafka, int32_t expected, int64_t deadline_ms,
+	int32_t *out_partitions, struct err *err);
+/* The same for one topic that others write: how many partitions it has. ERR_NOT_FOUND. */
+MUST_CHECK enum err_code kafka_topic_partitions(
+	struct kafka *kafka, const char *topic, int64_t deadline_ms, int32_t *out, struct err *err);
+/* For readiness: can records be made durable? ERR_OK, or why not. */
+MUST_CHECK enum err_code kafka_ready(struct kafka *kafka, struct err *err);
+/* Identity of the cluster (text of at most 63 bytes and NUL), known after kafka_settle(). */
+const char *kafka_cluster_id(const struct kafka *kafka);
+/* Version of the library, for `version`. */
+const char *kafka_library_version(void);
+
+/* Partition of a key: (murmur2(key) & 0x7fffffff) % partitions. */
+int32_t kafka_partition(struct slice key, int32_t partitions);
+
+/* The ingress half: queue_append(STREAM_EVENTS), queue_room and queue_stat work, the rest is
+ * ERR_STOPPED. done as in queue.h; a record's result is ERR_OK only when all in-sync replicas have
+ * it, ERR_UNAVAILABLE when it surely is not there, ERR_OUTCOME_UNKNOWN otherwise. A fatal error of
+ * the producer makes a new one that appends again, in order, what was not acknowledged. Closing
+ * flushes until delivery_timeout_ms, then completes what is left as not known. */
+MUST_CHECK enum err_code queue_kafka_ingress(
+	struct kafka *kafka, queue_done_fn *done, void *ctx, struct queue **out, struct err *err);
+
+/* One lane of the working half: reads its partition of the events, appends to its journal, its dlq
+ * and quarantine. Opens nothing on the broker until it is used. */
+struct kafka_lane_opts {
+	int32_t partition;
+	queue_done_fn *outputs_done; /* of appends to dlq and quarantine */
+	void *outputs_ctx;
+};
+MUST_CHECK enum err_code queue_kafka_lane(struct kafka *kafka, const struct kafka_lane_opts *opts,
+	struct queue **out, struct err *err);
+
+/* Publish to a topic of the user's (handler `topic`): completes like an output of the lane. */
+MUST_CHECK enum err_code queue_kafka_publish(
+	struct queue *lane, const char *topic, struct record *record, struct err *err);
+
+/* ---- the group: a suggestion of who should own which lane --------------------------------------
+ */
+
+struct kafka_group;
+/* Joins and polls on a thread of its own. changed() is called there whenever the assignment
+ * changes: owned[i] says whether lane i is ours to claim. Ownership itself is decided by the
+ * journal. */
+typedef void kafka_group_fn(void *ctx, const bool *owned, int32_t partitions);
+MUST_CHECK enum err_code kafka_group_open(struct kafka *kafka, kafka_group_fn *changed, void *ctx,
+	struct kafka_group **out, struct err *err);
+/* Leaves the group at once. */
+void kafka_group_close(struct kafka_group **group);
+/* Tell lag monitors how far a lane is (asynchronous; never read back). */
+void kafka_group_position(struct kafka_group *group, int32_t partition, int64_t position);
