@@ -109,7 +109,8 @@ unsigned scheme_reject_status(const struct scheme *scheme);      /* 0: the code'
 size_t scheme_key_count(const struct scheme *scheme);
 const char *scheme_key_role(const struct scheme *scheme, size_t key);
 const char *scheme_key_fingerprint(const struct scheme *scheme, size_t key);
-const char *scheme_key_kid(const struct scheme *scheme, size_t key); /* NULL: none */
+const char *scheme_key_used(const struct scheme *scheme, size_t key); /* "role:fingerprint" */
+const char *scheme_key_kid(const struct scheme *scheme, size_t key);  /* NULL: none */
 bool scheme_key_is_valid(const struct scheme *scheme, size_t key, int64_t now_ms);
 bool scheme_id_is_signed(const struct scheme *scheme);     /* signed or derived */
 bool scheme_entity_is_signed(const struct scheme *scheme); /* all references of its templates */

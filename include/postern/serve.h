@@ -77,7 +77,7 @@ struct serve_ops {
 	void (*finished)(void *ctx, struct serve_request *rq, unsigned status);
 	/* After serve_wake() and at least every SERVE_TICK_MS. May be NULL. */
 	void (*tick)(void *ctx);
-	/* The end of a turn of the loop: all that was ready has been read. May be NULL. */
+	/* What was ready has been read; several times a turn of the loop. May be NULL. */
 	void (*turn)(void *ctx);
 };
 #define SERVE_TICK_MS 20

@@ -5,7 +5,6 @@
 #include "postern/text.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #define DAY_S 86400
 #define NS_PER_S 1000000000
@@ -198,20 +197,35 @@ static int64_t split(int64_t value, int64_t unit, int64_t *out_rest)
 	return value / unit - (rest < 0);
 }
 
+/* Every event has two times: snprintf would take a tenth of what its record costs. */
+static char *put_number(char *at, int64_t value, int digits, char after)
+{
+	for (int i = digits; i-- > 0; value /= 10)
+		at[i] = (char)('0' + value % 10);
+	at[digits] = after;
+	return at + digits + 1;
+}
+
 /* Years past four digits have no RFC 3339 form; they are shown as the nearest time that has one. */
 static void write_time(int64_t seconds, int64_t fraction, int digits, char *out, size_t size)
 {
 	struct civil c = { 0 };
-	int len;
+	char *at = out;
 
 	if (seconds < YEAR_0000_S)
 		seconds = YEAR_0000_S;
 	if (seconds > YEAR_9999_S)
 		seconds = YEAR_9999_S;
 	civil_of(seconds, &c);
-	len = snprintf(out, size, "%04d-%02d-%02dT%02d:%02d:%02d.%0*lldZ", c.year, c.month, c.day,
-		c.hour, c.minute, c.second, digits, (long long)fraction);
-	assert(len > 0 && (size_t)len == size - 1);
+	at = put_number(at, c.year, 4, '-');
+	at = put_number(at, c.month, 2, '-');
+	at = put_number(at, c.day, 2, 'T');
+	at = put_number(at, c.hour, 2, ':');
+	at = put_number(at, c.minute, 2, ':');
+	at = put_number(at, c.second, 2, '.');
+	at = put_number(at, fraction, digits, 'Z');
+	*at = '\0';
+	assert((size_t)(at - out) == size - 1);
 }
 
 void text_time_ms(int64_t ms, char out[TEXT_TIME_LEN])

@@ -9,8 +9,6 @@
 
 #include "postern/text.h"
 
-#include <stdio.h>
-
 void admit_tools_done(struct admit_tools *tools)
 {
 	scheme_verdict_done(&tools->verdict);
@@ -128,16 +126,16 @@ struct draft {
 	struct header kept[ADMIT_KEPT_MAX];
 	uint8_t digest[32];
 	char digest_hex[65], replay_hex[65], attempt_hex[2 * ATTEMPT_LEN + 1], trace[TRACE_LEN + 1];
-	char key_used[64];
 };
 
-static struct slice first_header(const struct scheme_request *http, const char *name, size_t *count)
+static struct slice first_header(
+	const struct scheme_request *http, struct slice name, size_t *count)
 {
 	struct slice found = SLICE_EMPTY;
 
 	*count = 0;
 	for (size_t i = 0; i < http->header_count; i++) {
-		if (slice_eq_nocase(http->headers[i].name, slice_str(name)) && (*count)++ == 0)
+		if (slice_eq_nocase(http->headers[i].name, name) && (*count)++ == 0)
 			found = http->headers[i].value;
 	}
 	return found;
@@ -146,7 +144,7 @@ static struct slice first_header(const struct scheme_request *http, const char *
 static void draft_trace(const struct admit_request *rq, struct draft *d)
 {
 	size_t count;
-	struct slice given = first_header(&rq->http, "traceparent", &count);
+	struct slice given = first_header(&rq->http, SLICE_LIT("traceparent"), &count);
 
 	if (count == 1 && trace_is_valid(given)) {
 		d->event.traceparent = given;
@@ -170,12 +168,8 @@ static void draft_kept(const struct admit_request *rq, struct draft *d)
 
 static void draft_key(const struct admit_request *rq, int key, struct draft *d)
 {
-	if (key < 0)
-		return;
-	(void)snprintf(d->key_used, sizeof(d->key_used), "%s:%s",
-		scheme_key_role(rq->scheme, (size_t)key),
-		scheme_key_fingerprint(rq->scheme, (size_t)key));
-	d->event.key_used = slice_str(d->key_used);
+	if (key >= 0)
+		d->event.key_used = slice_str(scheme_key_used(rq->scheme, (size_t)key));
 }
 
 /* All that holds whether the body can be mapped or not. */
@@ -190,7 +184,7 @@ static void draft_common(
 		.tenant = slice_str(rq->source->tenant),
 		.time_ms = verdict->signed_ms != INT64_MIN ? verdict->signed_ms : rq->now_ms,
 		.received_ms = rq->now_ms,
-		.content_type = first_header(&rq->http, "content-type", &count),
+		.content_type = first_header(&rq->http, SLICE_LIT("content-type"), &count),
 		.request_id = rq->request_id,
 	};
 	memcpy(d->event.attempt, rq->attempt, ATTEMPT_LEN);

@@ -240,6 +240,12 @@ const char *scheme_key_fingerprint(const struct scheme *scheme, size_t key)
 	return scheme->keys[key].fingerprint;
 }
 
+const char *scheme_key_used(const struct scheme *scheme, size_t key)
+{
+	assert(key < scheme->key_count);
+	return scheme->keys[key].used;
+}
+
 const char *scheme_key_kid(const struct scheme *scheme, size_t key)
 {
 	assert(key < scheme->key_count);

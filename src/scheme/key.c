@@ -7,6 +7,7 @@
 #include "postern/file.h"
 #include "postern/text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define KEY_TEXT_MAX KIB(16) /* encoded, with its prefix */
@@ -145,6 +146,7 @@ static bool read_key(struct compile *c, const struct key_ref *ref, const struct 
 	struct scheme *s = c->s;
 	struct key *key = &s->keys[s->key_count];
 	struct secret secret = { 0 };
+	char fingerprint[sizeof(key->fingerprint)];
 
 	if (!read_secret(c, ref, form, &secret))
 		return false;
@@ -152,7 +154,9 @@ static bool read_key(struct compile *c, const struct key_ref *ref, const struct 
 	key->kid = ref->kid ? compile_keep_text(c, slice_str(ref->kid)) : NULL;
 	key->not_before_ms = ref->not_before_ms;
 	key->not_after_ms = ref->not_after_ms;
-	crypto_fingerprint(&secret, key->fingerprint);
+	crypto_fingerprint(&secret, fingerprint);
+	memcpy(key->fingerprint, fingerprint, sizeof(fingerprint));
+	(void)snprintf(key->used, sizeof(key->used), "%s:%s", ref->role, fingerprint);
 	if (crypto_mac_open(s->digest, &secret, &key->mac, NULL) != ERR_OK)
 		c->no_memory = true;
 	else

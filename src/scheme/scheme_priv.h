@@ -98,6 +98,7 @@ struct key {
 	const char *role, *kid;
 	int64_t not_before_ms, not_after_ms;
 	char fingerprint[9];
+	char used[24]; /* "role:fingerprint" */
 };
 struct named_key {
 	const char *name;

@@ -31,10 +31,8 @@ static struct connection *connection_of(struct MHD_Connection *mc)
 
 void connection_phase(struct connection *c, enum phase phase)
 {
-	const struct clock *clock = c->serve->clock;
-
 	c->phase = phase;
-	c->since_ms = clock->mono_ms(clock);
+	c->since_ms = c->serve->run_ms;
 	c->quiet_ms = c->since_ms;
 	c->check_ms = c->since_ms;
 }
@@ -113,6 +111,7 @@ static void hide_query(const char *uri)
 static void *see_target(void *cls, const char *uri, struct MHD_Connection *mc)
 {
 	struct connection *c = connection_of(mc);
+	size_t kept;
 
 	(void)cls;
 	if (!c || !uri)
@@ -121,7 +120,9 @@ static void *see_target(void *cls, const char *uri, struct MHD_Connection *mc)
 	c->serve->activity++;
 	c->uri_at = uri;
 	c->uri_len = strlen(uri);
-	(void)snprintf(c->uri, sizeof(c->uri), "%s", uri);
+	kept = c->uri_len < sizeof(c->uri) ? c->uri_len : sizeof(c->uri) - 1;
+	memcpy(c->uri, uri, kept);
+	c->uri[kept] = '\0';
 	hide_query(uri);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 /* serve.c - the handle, and the loop.
  *
- *       +-> wait (epoll: library, wake, slow closers) --> tick() --> MHD_run ... --> turn() --+
+ *       +-> wait (epoll: library, wake, slow closers) --> tick() --> MHD_run, turn(), ... ----+
  *       |                                                                        deadlines   |
  *       +-------------------------------------------------------------------------------------+
  *
@@ -27,19 +27,31 @@
 /* ---- one turn of the loop ----------------------------------------------------------------------
  */
 
-/* True when it may have more to do at once. */
+/* One run of the library. What it took in is handed over at once, so that the disk works on it
+ * while the next run takes in more. */
+static bool run_once(struct serve *s)
+{
+	uint64_t before = s->activity;
+
+	s->run_ms = s->clock->mono_ms(s->clock);
+	(void)MHD_run(s->daemon);
+	if (s->ops->turn)
+		s->ops->turn(s->ctx);
+	return s->activity != before;
+}
+
+/* True when it may have more to do at once, or answers are ready for it. */
 static bool run_library(struct serve *s)
 {
 	unsigned idle = 0;
 
 	for (unsigned i = 0; i < RUNS_MAX; i++) {
-		uint64_t before = s->activity;
-
-		(void)MHD_run(s->daemon);
-		if (s->activity != before)
+		if (run_once(s))
 			idle = 0;
 		else if (++idle > (s->writing > 0 ? RUNS_FOR_WRITE : 0))
 			return false;
+		if (atomic_load_explicit(&s->woken, memory_order_relaxed))
+			return true;
 	}
 	return true;
 }
@@ -115,7 +127,6 @@ static void tell_drained(struct serve *s)
 static int turn(struct serve *s, bool woken)
 {
 	int64_t now_ms = s->clock->mono_ms(s->clock);
-	uint64_t before;
 	bool more;
 
 	atomic_store_explicit(&s->last_turn_ms, now_ms, memory_order_relaxed);
@@ -130,11 +141,8 @@ static int turn(struct serve *s, bool woken)
 		s->next_reap_ms = now_ms + REAP_EVERY_MS;
 	}
 	more = run_library(s);
-	before = s->activity;
-	if (s->ops->turn)
-		s->ops->turn(s->ctx);
 	tell_drained(s);
-	return more || s->activity != before ? 0 : pause_ms(s);
+	return more ? 0 : pause_ms(s);
 }
 
 static void *loop(void *arg)

@@ -110,6 +110,7 @@ struct serve {
 	size_t waiting;    /* deferred requests whose client is there */
 	size_t writing;    /* answers that are not at the socket yet */
 	bool quiet;        /* the server was told to stop accepting */
+	int64_t run_ms;    /* monotonic; of this run of the library */
 	int64_t quiet_since_ms, last_tick_ms, next_reap_ms;
 	uint8_t ids[512]; /* random bytes for request ids */
 	size_t ids_left;
