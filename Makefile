@@ -5,6 +5,7 @@
 #   make check    unit and contract tests and the fuzz corpora: plain, asan+ubsan, tsan
 #   make bench    the table of ratios against peers       make torture   the long fault runs
 #   make fuzz     each fuzz target for FUZZ_SECONDS       make lint      format, layers, tidy, cppcheck
+#   make model    every order of steps of the journal's protocol, tried by spin (tests/model)
 #   make install  DESTDIR= prefix=/usr/local              make compdb    compile_commands.json
 #
 # Variants: CC=gcc|clang-14, SAN=asan|tsan (nothing: plain). Each has its own build directory.
@@ -127,6 +128,9 @@ torture: all preload
 	scripts/deps build test
 	tests/system/torture
 
+model:
+	@scripts/model
+
 BENCH_TOOLS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 $(BUILD)/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(@D)
@@ -168,7 +172,7 @@ clean:
 	rm -rf build compile_commands.json
 
 FORCE:
-.PHONY: all unit corpus deps preload check test torture bench bench-tools fuzz run lint format compdb install clean tests-build FORCE
+.PHONY: all unit corpus deps preload check test model torture bench bench-tools fuzz run lint format compdb install clean tests-build FORCE
 .DELETE_ON_ERROR:
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/replay/*.d)
