@@ -4,8 +4,8 @@
  *
  * Owns:    ingress_open() takes a reference to the config.
  *
- * Threads: one loop of its own; ingress_events_done() is the queue's callback; the rest: the main
- *          thread, where nothing else is said.
+ * Threads: loops of its own, one for two cores; ingress_events_done() is the queue's callback; the
+ * rest: the main thread, where nothing else is said.
  *
  * Errors:  ERR_CONFIG (schemes, keys; problems in the report), ERR_IO (listen). */
 #pragma once

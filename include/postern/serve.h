@@ -101,6 +101,8 @@ MUST_CHECK enum err_code serve_open(
 	const struct serve_opts *opts, struct serve **out, struct err *err);
 /* The bound address, "127.0.0.1:43211". */
 const char *serve_address(const struct serve *serve);
+/* The listening socket, for another server that accepts from it too; it stays this one's. */
+int serve_listen_fd(const struct serve *serve);
 /* Limits that a reload may change: they hold for requests that start later. */
 void serve_set_limits(struct serve *serve, size_t max_body_bytes, int64_t header_timeout_ms,
 	int64_t body_timeout_ms, int64_t idle_timeout_ms);

@@ -17,13 +17,13 @@
 
 static void enter(struct intake *intake)
 {
-	struct ingress *in = intake->ingress;
+	struct shard *shard = intake->shard;
 
-	intake->next = in->out;
-	intake->link = &in->out;
+	intake->next = shard->out;
+	intake->link = &shard->out;
 	if (intake->next)
 		intake->next->link = &intake->next;
-	in->out = intake;
+	shard->out = intake;
 }
 
 static void leave(struct intake *intake)
@@ -37,14 +37,14 @@ static void leave(struct intake *intake)
 
 void ack_add(struct intake *intake)
 {
-	struct ingress *in = intake->ingress;
+	struct shard *shard = intake->shard;
 	struct record *record = &intake->admission.record;
 
 	assert(intake->awaited == 0);
 	record->owner = intake;
 	record->next = NULL;
-	*in->batch_tail = record;
-	in->batch_tail = &record->next;
+	*shard->batch_tail = record;
+	shard->batch_tail = &record->next;
 	intake->awaited = 1;
 	(void)serve_request_ref(intake->request);
 	enter(intake);
@@ -63,8 +63,8 @@ static void answer(struct intake *intake, enum err_code code)
 	intake->is_answered = true;
 	http_completion(intake, code, &done);
 	http_conclude(intake, &done, &reply);
-	if (intake->ingress->serve)
-		serve_answer(intake->ingress->serve, intake->request, &reply);
+	if (intake->shard->serve)
+		serve_answer(intake->shard->serve, intake->request, &reply);
 }
 
 /* A request that was admitted only to be kept has its refusal already. */
@@ -107,16 +107,16 @@ static void complete(struct record *record)
 	serve_request_unref(request);
 }
 
-void ack_flush(struct ingress *in)
+void ack_flush(struct shard *shard)
 {
-	struct record *list = in->batch, *next;
+	struct record *list = shard->batch, *next;
 	struct err err = ERR_INIT;
 
 	if (!list)
 		return;
-	in->batch = NULL;
-	in->batch_tail = &in->batch;
-	if (queue_append(in->queue, STREAM_EVENTS, list, &err) == ERR_OK)
+	shard->batch = NULL;
+	shard->batch_tail = &shard->batch;
+	if (queue_append(shard->ingress->queue, STREAM_EVENTS, list, &err) == ERR_OK)
 		return;
 	log_debug("append_failed", log_code(err.code), log_str("text", err.text));
 	for (; list; list = next) {
@@ -129,69 +129,89 @@ void ack_flush(struct ingress *in)
 /* ---- from the queue ----------------------------------------------------------------------------
  */
 
-/* On the queue's thread. serve_wake() is called without the lock; `waking` keeps the server there
- * until it has returned. */
+/* A list of records of one shard. serve_wake() is called without the lock; `waking` keeps the
+ * server there until it has returned. */
+static void hand_over(struct shard *shard, struct record *list, struct record **tail)
+{
+	bool wake;
+
+	lock_take(&shard->lock);
+	wake = shard->is_open && !shard->done;
+	*shard->done_tail = list;
+	shard->done_tail = tail;
+	shard->waking += wake;
+	lock_give(&shard->lock);
+	if (!wake)
+		return;
+	serve_wake(shard->serve);
+	lock_take(&shard->lock);
+	shard->waking--;
+	cond_signal(&shard->woke);
+	lock_give(&shard->lock);
+}
+
+/* On the queue's thread: each shard gets its own. */
 void ingress_events_done(void *ctx, struct record *list)
 {
 	struct ingress *in = ctx;
-	struct record **tail;
-	bool wake;
+	struct {
+		struct record *list, **tail;
+	} parts[SHARDS_MAX];
 
-	if (!list)
-		return;
-	for (tail = &list->next; *tail;)
-		tail = &(*tail)->next;
-	lock_take(&in->lock);
-	wake = in->is_open && !in->done;
-	*in->done_tail = list;
-	in->done_tail = tail;
-	in->waking += wake;
-	lock_give(&in->lock);
-	if (!wake)
-		return;
-	serve_wake(in->serve);
-	lock_take(&in->lock);
-	in->waking--;
-	cond_signal(&in->woke);
-	lock_give(&in->lock);
+	for (size_t i = 0; i < in->shard_count; i++) {
+		parts[i].list = NULL;
+		parts[i].tail = &parts[i].list;
+	}
+	for (struct record *r = list; r; r = r->next) {
+		const struct intake *intake = r->owner;
+		size_t i = (size_t)(intake->shard - in->shards);
+
+		*parts[i].tail = r;
+		parts[i].tail = &r->next;
+	}
+	for (size_t i = 0; i < in->shard_count; i++) {
+		*parts[i].tail = NULL;
+		if (parts[i].list)
+			hand_over(&in->shards[i], parts[i].list, parts[i].tail);
+	}
 }
 
-static void complete_done(struct ingress *in)
+static void complete_done(struct shard *shard)
 {
 	struct record *list, *next;
 
-	lock_take(&in->lock);
-	list = in->done;
-	in->done = NULL;
-	in->done_tail = &in->done;
-	lock_give(&in->lock);
+	lock_take(&shard->lock);
+	list = shard->done;
+	shard->done = NULL;
+	shard->done_tail = &shard->done;
+	lock_give(&shard->lock);
 	for (; list; list = next) {
 		next = list->next;
 		complete(list);
 	}
 }
 
-void ack_take(struct ingress *in)
+void ack_take(struct shard *shard)
 {
 	bool gives_up;
 
-	complete_done(in);
-	lock_take(&in->lock);
-	gives_up = in->gives_up;
-	lock_give(&in->lock);
+	complete_done(shard);
+	lock_take(&shard->lock);
+	gives_up = shard->gives_up;
+	lock_give(&shard->lock);
 	if (gives_up)
-		ack_give_up(in);
+		ack_give_up(shard);
 }
 
 /* The records stay out: the queue has them. */
-void ack_give_up(struct ingress *in)
+void ack_give_up(struct shard *shard)
 {
-	for (struct intake *intake = in->out; intake; intake = intake->next)
+	for (struct intake *intake = shard->out; intake; intake = intake->next)
 		answer(intake, ERR_OUTCOME_UNKNOWN);
 }
 
-void ack_forget(struct ingress *in)
+void ack_forget(struct shard *shard)
 {
-	complete_done(in);
-	assert(!in->out);
+	complete_done(shard);
+	assert(!shard->out);
 }

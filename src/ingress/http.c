@@ -13,40 +13,54 @@
 
 #define HOOKS SLICE_LIT("/hooks/")
 
-static void build(struct ingress *in, enum err_code rc)
+static void build(struct shard *shard, enum err_code rc)
 {
 	/* Only memory can fail here; an answer without a body still has its status. */
 	if (rc != ERR_OK)
-		buf_reset(&in->text);
+		buf_reset(&shard->text);
 }
 
 /* ---- logging -----------------------------------------------------------------------------------
  */
 
-/* May this refusal have a line of its own? A flood is one line a second that counts. */
-static bool gate_opens(struct ingress *in, int64_t now_ms)
+/* A second has ended, or a flood goes on: how many lines were not written in it. */
+static int64_t turn_gate_locked(struct ingress *in, int64_t now_ms)
 {
-	struct log_gate *gate = &in->gate;
+	int64_t dropped = in->gate.dropped;
 
-	if (now_ms / 1000 != gate->second) {
-		if (gate->dropped > 0)
-			log_warn("requests_refused", log_int("not_logged", gate->dropped));
-		*gate = (struct log_gate){ .second = now_ms / 1000 };
-	}
-	if (gate->lines < REFUSALS_LOGGED) {
-		gate->lines++;
-		return true;
-	}
-	gate->dropped++;
-	return false;
+	lock_assert_held(&in->lock);
+	if (now_ms / 1000 == in->gate.second)
+		return 0;
+	in->gate = (struct log_gate){ .second = now_ms / 1000 };
+	return dropped;
 }
 
-static void log_refusal(struct ingress *in, const char *source, const struct serve_request *rq,
+/* May this refusal have a line of its own? A flood is one line a second that counts. */
+static bool gate_opens(struct shard *shard, int64_t now_ms)
+{
+	struct ingress *in = shard->ingress;
+	int64_t dropped;
+	bool opens;
+
+	lock_take(&in->lock);
+	dropped = turn_gate_locked(in, now_ms);
+	opens = in->gate.lines < REFUSALS_LOGGED;
+	if (opens)
+		in->gate.lines++;
+	else
+		in->gate.dropped++;
+	lock_give(&in->lock);
+	if (dropped > 0)
+		log_warn("requests_refused", log_int("not_logged", dropped));
+	return opens;
+}
+
+static void log_refusal(struct shard *shard, const char *source, const struct serve_request *rq,
 	enum err_code code, const char *detail)
 {
 	enum log_level level = err_action(code) == ACT_RETRY ? LOG_WARN : LOG_INFO;
 
-	if (!gate_opens(in, in->clock->mono_ms(in->clock)))
+	if (!gate_opens(shard, shard->ingress->clock->mono_ms(shard->ingress->clock)))
 		return;
 	LOG_AT(level, "request_refused", log_code(code), log_str("source", source),
 		log_str("request_id", rq->request_id), log_str("client", rq->client),
@@ -107,14 +121,14 @@ static void retry_after(struct serve_reply *reply, int64_t seconds)
 		(struct slice){ (const uint8_t *)text, (size_t)len });
 }
 
-static void fill_problem(struct ingress *in, const struct serve_request *rq, enum err_code code,
+static void fill_problem(struct shard *shard, const struct serve_request *rq, enum err_code code,
 	unsigned status, struct serve_reply *reply)
 {
-	buf_reset(&in->text);
-	build(in, put_problem(&in->text, code, status, rq->request_id));
+	buf_reset(&shard->text);
+	build(shard, put_problem(&shard->text, code, status, rq->request_id));
 	reply->status = status;
 	reply->content_type = "application/problem+json";
-	reply->body = buf_slice(&in->text);
+	reply->body = buf_slice(&shard->text);
 	if (status == 503)
 		retry_after(reply, RETRY_AFTER_S);
 }
@@ -124,7 +138,7 @@ static void fill_problem(struct ingress *in, const struct serve_request *rq, enu
 
 void http_completion(struct intake *intake, enum err_code code, struct completion *out)
 {
-	struct ingress *in = intake->ingress;
+	struct shard *shard = intake->shard;
 	const struct admission *a = &intake->admission;
 
 	*out = (struct completion){ .code = code, .status = err_status(code) };
@@ -132,21 +146,21 @@ void http_completion(struct intake *intake, enum err_code code, struct completio
 		out->status = a->status;
 	if (out->status >= 400)
 		return;
-	if (scheme_ack(intake->source->scheme, &in->tools.answer) != 0) {
-		out->status = in->tools.answer.status;
-		out->content_type = in->tools.answer.content_type;
-		out->body = buf_slice(&in->tools.answer.body);
+	if (scheme_ack(intake->source->scheme, &shard->tools.answer) != 0) {
+		out->status = shard->tools.answer.status;
+		out->content_type = shard->tools.answer.content_type;
+		out->body = buf_slice(&shard->tools.answer.body);
 		return;
 	}
-	buf_reset(&in->text);
-	build(in, put_accepted(&in->text, a->event_id, intake->request->request_id));
+	buf_reset(&shard->text);
+	build(shard, put_accepted(&shard->text, a->event_id, intake->request->request_id));
 	out->content_type = "application/json";
-	out->body = buf_slice(&in->text);
+	out->body = buf_slice(&shard->text);
 }
 
 void http_conclude(struct intake *intake, const struct completion *done, struct serve_reply *reply)
 {
-	struct ingress *in = intake->ingress;
+	struct shard *shard = intake->shard;
 	const char *source = intake->source->config->name;
 	const struct serve_request *rq = intake->request;
 
@@ -155,9 +169,10 @@ void http_conclude(struct intake *intake, const struct completion *done, struct 
 	reply->content_type = done->content_type;
 	reply->body = done->body;
 	if (done->status >= 400) {
-		fill_problem(in, rq, done->code, done->status, reply);
-		log_refusal(in, source, rq, done->code, NULL);
-	} else if (done->code != ERR_OK && gate_opens(in, in->clock->mono_ms(in->clock))) {
+		fill_problem(shard, rq, done->code, done->status, reply);
+		log_refusal(shard, source, rq, done->code, NULL);
+	} else if (done->code != ERR_OK &&
+		   gate_opens(shard, shard->ingress->clock->mono_ms(shard->ingress->clock))) {
 		log_info("request_unusable", log_code(done->code), log_str("source", source),
 			log_str("request_id", rq->request_id),
 			log_text("event_id", intake->admission.event_id));
@@ -169,14 +184,14 @@ void http_conclude(struct intake *intake, const struct completion *done, struct 
 }
 
 /* detail: of the scheme, for the log; or NULL. */
-static void refuse(struct ingress *in, const struct serve_request *rq, enum err_code code,
+static void refuse(struct shard *shard, const struct serve_request *rq, enum err_code code,
 	unsigned status, const char *detail, struct serve_reply *reply)
 {
 	const struct intake *intake = rq->user;
 
-	stats_count(intake ? intake->source->stats : in->nobody, code);
-	fill_problem(in, rq, code, status, reply);
-	log_refusal(in, intake ? intake->source->config->name : "", rq, code, detail);
+	stats_count(intake ? intake->source->stats : shard->ingress->nobody, code);
+	fill_problem(shard, rq, code, status, reply);
+	log_refusal(shard, intake ? intake->source->config->name : "", rq, code, detail);
 }
 
 /* ---- the head ----------------------------------------------------------------------------------
@@ -191,18 +206,19 @@ static struct slice source_name(const struct serve_request *rq)
 	return name;
 }
 
-static struct table *table_in_force(struct ingress *in)
+static struct table *table_in_force(struct shard *shard)
 {
+	struct ingress *in = shard->ingress;
 	struct table *table;
 
 	lock_take(&in->lock);
 	table = table_ref(in->table);
-	in->rates.client_rate = in->client_rate;
+	shard->rates.client_rate = in->client_rate;
 	lock_give(&in->lock);
 	return table;
 }
 
-static void fill_request(struct ingress *in, const struct serve_request *rq,
+static void fill_request(struct shard *shard, const struct serve_request *rq,
 	const struct source *source, struct admit_request *out)
 {
 	*out = (struct admit_request){
@@ -219,8 +235,8 @@ static void fill_request(struct ingress *in, const struct serve_request *rq,
 		.max_body = rq->max_body,
 		.client = slice_str(rq->client),
 		.request_id = slice_str(rq->request_id),
-		.now_ms = in->clock->wall_ms(in->clock),
-		.mono_ms = in->clock->mono_ms(in->clock),
+		.now_ms = shard->ingress->clock->wall_ms(shard->ingress->clock),
+		.mono_ms = shard->ingress->clock->mono_ms(shard->ingress->clock),
 	};
 }
 
@@ -240,12 +256,12 @@ static void allow(const struct source *source, struct serve_reply *reply)
 }
 
 /* What an admission says, as a reply. */
-static enum serve_next refuse_admission(struct ingress *in, const struct serve_request *rq,
+static enum serve_next refuse_admission(struct shard *shard, const struct serve_request *rq,
 	const struct intake *intake, const char *detail, struct serve_reply *reply)
 {
 	const struct admission *a = &intake->admission;
 
-	refuse(in, rq, a->code, a->status, detail, reply);
+	refuse(shard, rq, a->code, a->status, detail, reply);
 	if (a->code == ERR_METHOD_NOT_ALLOWED)
 		allow(intake->source, reply);
 	if (a->code == ERR_RATE_LIMITED)
@@ -256,7 +272,7 @@ static enum serve_next refuse_admission(struct ingress *in, const struct serve_r
 static void fill_handshake(
 	struct intake *intake, const struct serve_request *rq, struct serve_reply *reply)
 {
-	const struct scheme_answer *answer = &intake->ingress->tools.answer;
+	const struct scheme_answer *answer = &intake->shard->tools.answer;
 
 	stats_count(intake->source->stats, ERR_OK);
 	reply->status = answer->status;
@@ -268,29 +284,29 @@ static void fill_handshake(
 
 static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
-	struct ingress *in = ctx;
-	struct table *table = table_in_force(in);
+	struct shard *shard = ctx;
+	struct table *table = table_in_force(shard);
 	struct source *source = table_source(table, source_name(rq));
-	struct intake *intake = source ? intake_take(in, table, source) : NULL;
+	struct intake *intake = source ? intake_take(shard, table, source) : NULL;
 	struct admit_request admit;
 
 	table_unref(table);
 	if (!intake) {
 		enum err_code code = source ? ERR_UNAVAILABLE : ERR_UNKNOWN_SOURCE;
 
-		refuse(in, rq, code, err_status(code), NULL, reply);
+		refuse(shard, rq, code, err_status(code), NULL, reply);
 		return SERVE_REPLY;
 	}
 	rq->user = intake;
-	fill_request(in, rq, source, &admit);
-	admit_head(&admit, &in->rates, &in->tools, &intake->admission);
+	fill_request(shard, rq, source, &admit);
+	admit_head(&admit, &shard->rates, &shard->tools, &intake->admission);
 	if (intake->admission.next == ADMIT_GO_ON)
 		return SERVE_CONTINUE;
 	if (intake->admission.next == ADMIT_ANSWER) {
 		fill_handshake(intake, rq, reply);
 		return SERVE_REPLY;
 	}
-	return refuse_admission(in, rq, intake, NULL, reply);
+	return refuse_admission(shard, rq, intake, NULL, reply);
 }
 
 /* ---- the whole request -------------------------------------------------------------------------
@@ -301,25 +317,26 @@ static void note_match(struct intake *intake, int64_t now_ms)
 	const struct source *source = intake->source;
 	int key = intake->admission.key;
 
-	if (key >= 0 && intake->ingress->tools.verdict.code == ERR_OK)
+	if (key >= 0 && intake->shard->tools.verdict.code == ERR_OK)
 		stats_match(source->stats, source->keys[key],
 			scheme_key_role(source->scheme, (size_t)key), now_ms);
 }
 
 static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
-	struct ingress *in = ctx;
+	struct shard *shard = ctx;
 	struct intake *intake = rq->user;
 	struct admission *admission = &intake->admission;
 	struct admit_request admit;
 
-	fill_request(in, rq, intake->source, &admit);
-	ingress_random(in, admit.attempt, sizeof(admit.attempt));
-	ingress_random(in, admit.trace, sizeof(admit.trace));
-	admit_whole(&admit, &in->tools, admission);
+	fill_request(shard, rq, intake->source, &admit);
+	ingress_random(shard, admit.attempt, sizeof(admit.attempt));
+	ingress_random(shard, admit.trace, sizeof(admit.trace));
+	admit_whole(&admit, &shard->tools, admission);
 	note_match(intake, admit.now_ms);
 	switch (admission->next) {
-	case ADMIT_REFUSE: return refuse_admission(in, rq, intake, in->tools.verdict.detail, reply);
+	case ADMIT_REFUSE:
+		return refuse_admission(shard, rq, intake, shard->tools.verdict.detail, reply);
 	case ADMIT_ANSWER: fill_handshake(intake, rq, reply); break;
 	case ADMIT_APPEND:
 		intake->request = rq;
@@ -336,20 +353,20 @@ static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serv
 static void on_refused(void *ctx, struct serve_request *rq, enum err_code code, unsigned status,
 	struct serve_reply *reply)
 {
-	struct ingress *in = ctx;
+	struct shard *shard = ctx;
 	struct intake *intake = rq->user;
 
 	if (intake)
 		intake->is_answered = true; /* its records may still be out */
-	refuse(in, rq, code, status, NULL, reply);
+	refuse(shard, rq, code, status, NULL, reply);
 }
 
 static void on_finished(void *ctx, struct serve_request *rq, unsigned status)
 {
-	struct ingress *in = ctx;
+	struct shard *shard = ctx;
 	struct intake *intake = rq->user;
-	struct source_stats *stats = intake ? intake->source->stats : in->nobody;
-	int64_t took_ns = in->clock->mono_ns(in->clock) - rq->start_mono_ns;
+	struct source_stats *stats = intake ? intake->source->stats : shard->ingress->nobody;
+	int64_t took_ns = shard->ingress->clock->mono_ns(shard->ingress->clock) - rq->start_mono_ns;
 
 	if (status != 0)
 		metric_observe(stats->duration, (double)took_ns / 1e9);
@@ -360,32 +377,35 @@ static void on_finished(void *ctx, struct serve_request *rq, unsigned status)
 	intake_release(intake);
 }
 
+/* For all shards, by the first. */
 static void once_a_second(struct ingress *in, int64_t now_ms)
 {
-	if (now_ms / 1000 == in->second)
-		return;
-	in->second = now_ms / 1000;
+	int64_t dropped;
+
 	stats_rate(&in->stats, now_ms);
-	metric_set(metric_series(METRIC_CONNECTIONS, NULL, NULL),
-		(int64_t)serve_connections(in->serve));
-	if (in->gate.dropped > 0 && in->second != in->gate.second) {
-		log_warn("requests_refused", log_int("not_logged", in->gate.dropped));
-		in->gate = (struct log_gate){ .second = in->second };
-	}
+	metric_set(metric_series(METRIC_CONNECTIONS, NULL, NULL), (int64_t)ingress_connections(in));
+	lock_take(&in->lock);
+	dropped = turn_gate_locked(in, now_ms);
+	lock_give(&in->lock);
+	if (dropped > 0)
+		log_warn("requests_refused", log_int("not_logged", dropped));
 }
 
 static void on_tick(void *ctx)
 {
-	struct ingress *in = ctx;
+	struct shard *shard = ctx;
+	struct ingress *in = shard->ingress;
 	int64_t now_ms = in->clock->mono_ms(in->clock);
-	size_t connections = serve_connections(in->serve);
 
-	lock_take(&in->lock);
-	in->turn_ms = now_ms;
-	in->connections = connections;
-	lock_give(&in->lock);
-	ack_take(in);
-	once_a_second(in, now_ms);
+	lock_take(&shard->lock);
+	shard->connections = serve_connections(shard->serve);
+	shard->turn_ms = now_ms;
+	lock_give(&shard->lock);
+	ack_take(shard);
+	if (shard == in->shards && now_ms / 1000 != shard->second) {
+		shard->second = now_ms / 1000;
+		once_a_second(in, now_ms);
+	}
 }
 
 static void on_turn(void *ctx)

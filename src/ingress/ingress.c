@@ -7,6 +7,7 @@
 #include "postern/log.h"
 #include "postern/text.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,15 +16,53 @@
 /* ---- opening -----------------------------------------------------------------------------------
  */
 
+/* Half of a large machine is for others; of a small one two loops get more than one does. */
+static size_t shards_wanted(void)
+{
+	cpu_set_t set;
+	size_t cores = 1;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		cores = (size_t)CPU_COUNT(&set);
+	if (cores > 2)
+		cores = (cores + 1) / 2;
+	return cores < 1 ? 1 : cores > SHARDS_MAX ? SHARDS_MAX : cores;
+}
+
+static void shard_init(struct shard *shard, struct ingress *in)
+{
+	shard->ingress = in;
+	shard->done_tail = &shard->done;
+	shard->batch_tail = &shard->batch;
+	shard->rates = (struct admit_rates){ .sources = in->sources, .clients = in->clients };
+	shard->tools = ADMIT_TOOLS_INIT;
+	shard->text = BUF_INIT(KIB(8));
+	lock_init(&shard->lock);
+	cond_init(&shard->woke);
+}
+
+static void shard_done(struct shard *shard)
+{
+	ack_forget(shard);
+	intake_free_spares(shard);
+	admit_tools_done(&shard->tools);
+	buf_done(&shard->text);
+	cond_done(&shard->woke);
+	lock_done(&shard->lock);
+}
+
 static enum err_code open_parts(
 	struct ingress *in, struct config *config, struct config_report *report, struct err *err)
 {
-	enum err_code rc = limit_open(SIZE_MAX, &in->rates.sources, err);
+	enum err_code rc = limit_open(SIZE_MAX, &in->sources, err);
 
 	if (rc == ERR_OK)
-		rc = limit_open(LIMIT_CLIENTS_MAX, &in->rates.clients, err);
+		rc = limit_open(LIMIT_CLIENTS_MAX, &in->clients, err);
 	if (rc != ERR_OK)
 		return rc;
+	in->shard_count = shards_wanted();
+	for (size_t i = 0; i < in->shard_count; i++)
+		shard_init(&in->shards[i], in);
 	in->nobody = stats_source(&in->stats, "");
 	if (!in->nobody)
 		return err_set(err, ERR_NOMEM, "no memory for counters");
@@ -41,12 +80,7 @@ enum err_code ingress_open(struct config *config, const struct clock *clock, str
 	if (!in)
 		return err_set(err, ERR_NOMEM, "no memory for the ingress");
 	in->clock = clock;
-	in->done_tail = &in->done;
-	in->batch_tail = &in->batch;
-	in->tools = ADMIT_TOOLS_INIT;
-	in->text = BUF_INIT(KIB(8));
 	lock_init(&in->lock);
-	cond_init(&in->woke);
 	stats_init(&in->stats);
 	rc = open_parts(in, config, report, err);
 	if (rc != ERR_OK) {
@@ -57,23 +91,26 @@ enum err_code ingress_open(struct config *config, const struct clock *clock, str
 	return ERR_OK;
 }
 
-static void set_open(struct ingress *in, bool is_open)
+static void set_open(struct shard *shard, bool is_open)
 {
-	lock_take(&in->lock);
-	in->is_open = is_open;
-	while (!is_open && in->waking > 0)
-		(void)cond_wait(&in->woke, &in->lock, -1);
-	lock_give(&in->lock);
+	lock_take(&shard->lock);
+	shard->is_open = is_open;
+	while (!is_open && shard->waking > 0)
+		(void)cond_wait(&shard->woke, &shard->lock, -1);
+	lock_give(&shard->lock);
 }
 
-enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_fd, struct err *err)
+/* The first shard makes the socket, the others accept from it too. */
+static enum err_code start_shard(struct shard *shard, int listen_fd, struct err *err)
 {
+	struct ingress *in = shard->ingress;
 	const struct config *config = in->table->config;
+	size_t connections = (size_t)config->ingress.max_connections;
 	struct serve_opts opts = {
 		.name = "ingress",
 		.listen = config->ingress.listen,
 		.listen_fd = listen_fd,
-		.max_connections = (size_t)config->ingress.max_connections,
+		.max_connections = (connections + in->shard_count - 1) / in->shard_count,
 		.max_header_bytes = (size_t)config->ingress.max_header_bytes,
 		.max_body_bytes = (size_t)config->ingress.max_body_bytes,
 		.header_timeout_ms = config->ingress.header_timeout_s * 1000,
@@ -81,18 +118,31 @@ enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_
 		.idle_timeout_ms = config->ingress.idle_timeout_s * 1000,
 		.answer_timeout_ms = ANSWER_TIMEOUT_MS,
 		.ops = &http_ops,
-		.ctx = in,
+		.ctx = shard,
 		.clock = in->clock,
 	};
 	enum err_code rc;
 
+	set_open(shard, true);
+	rc = serve_open(&opts, &shard->serve, err);
+	if (rc != ERR_OK)
+		set_open(shard, false);
+	return rc;
+}
+
+enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_fd, struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
 	in->queue = queue;
-	set_open(in, true);
-	rc = serve_open(&opts, &in->serve, err);
+	for (size_t i = 0; i < in->shard_count && rc == ERR_OK; i++) {
+		rc = start_shard(&in->shards[i], listen_fd, err);
+		if (rc == ERR_OK)
+			listen_fd = serve_listen_fd(in->shards[0].serve);
+	}
 	if (rc == ERR_OK)
-		(void)snprintf(in->address, sizeof(in->address), "%s", serve_address(in->serve));
-	else
-		set_open(in, false);
+		(void)snprintf(
+			in->address, sizeof(in->address), "%s", serve_address(in->shards[0].serve));
 	return rc;
 }
 
@@ -116,11 +166,14 @@ enum err_code ingress_reload(
 	in->max_body = (size_t)config->ingress.max_body_bytes;
 	lock_give(&in->lock);
 	table_unref(old);
-	if (in->serve)
-		serve_set_limits(in->serve, (size_t)config->ingress.max_body_bytes,
-			config->ingress.header_timeout_s * 1000,
-			config->ingress.body_timeout_s * 1000,
-			config->ingress.idle_timeout_s * 1000);
+	for (size_t i = 0; i < in->shard_count; i++) {
+		if (in->shards[i].serve)
+			serve_set_limits(in->shards[i].serve,
+				(size_t)config->ingress.max_body_bytes,
+				config->ingress.header_timeout_s * 1000,
+				config->ingress.body_timeout_s * 1000,
+				config->ingress.idle_timeout_s * 1000);
+	}
 	return ERR_OK;
 }
 
@@ -129,16 +182,31 @@ enum err_code ingress_reload(
 
 enum err_code ingress_ready(struct ingress *in, struct err *err)
 {
+	struct shard *first = &in->shards[0];
 	size_t largest;
 	bool is_open;
 
+	lock_take(&first->lock);
+	is_open = first->is_open;
+	lock_give(&first->lock);
 	lock_take(&in->lock);
-	is_open = in->is_open;
 	largest = in->max_body + EVENT_HEADERS_MAX + EVENT_KEY_MAX;
 	lock_give(&in->lock);
 	if (!is_open)
 		return err_set(err, ERR_STOPPED, "webhooks are not taken at the moment");
 	return queue_room(in->queue, STREAM_EVENTS, largest, err);
+}
+
+size_t ingress_connections(struct ingress *in)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < in->shard_count; i++) {
+		lock_take(&in->shards[i].lock);
+		count += in->shards[i].connections;
+		lock_give(&in->shards[i].lock);
+	}
+	return count;
 }
 
 static struct table *table_now(struct ingress *in)
@@ -155,11 +223,6 @@ enum err_code ingress_status(struct ingress *in, struct buf *out, struct err *er
 {
 	struct table *table = table_now(in);
 	enum err_code rc = json_put_name(out, "sources", err);
-	size_t connections;
-
-	lock_take(&in->lock);
-	connections = in->connections;
-	lock_give(&in->lock);
 	if (rc == ERR_OK)
 		rc = buf_put_str(out, "{", err);
 	for (size_t i = 0; i < table->config->source_count && rc == ERR_OK; i++)
@@ -169,7 +232,7 @@ enum err_code ingress_status(struct ingress *in, struct buf *out, struct err *er
 	if (rc == ERR_OK)
 		rc = buf_put_str(out, "}", err);
 	if (rc == ERR_OK)
-		rc = json_put_int(out, "connections", (int64_t)connections, err);
+		rc = json_put_int(out, "connections", (int64_t)ingress_connections(in), err);
 	table_unref(table);
 	return rc;
 }
@@ -229,44 +292,60 @@ enum err_code ingress_keys(struct ingress *in, struct buf *out, struct err *err)
 	return rc;
 }
 
+/* Of the loop that stands still longest. */
 int64_t ingress_last_turn_ms(struct ingress *in)
 {
-	int64_t turn_ms;
+	int64_t oldest = INT64_MAX;
 
-	lock_take(&in->lock);
-	turn_ms = in->turn_ms;
-	lock_give(&in->lock);
-	return turn_ms;
+	for (size_t i = 0; i < in->shard_count; i++) {
+		struct shard *shard = &in->shards[i];
+
+		lock_take(&shard->lock);
+		if (shard->turn_ms < oldest)
+			oldest = shard->turn_ms;
+		lock_give(&shard->lock);
+	}
+	return oldest;
 }
 
 /* ---- stopping ----------------------------------------------------------------------------------
  */
 
 /* The senders of what is out are told that it is not known, rather than nothing. */
-static void give_up(struct ingress *in)
+static void give_up(struct shard *shard)
 {
-	log_warn("stopping_late", log_int("in_flight", (int64_t)serve_in_flight(in->serve)));
-	lock_take(&in->lock);
-	in->gives_up = true;
-	lock_give(&in->lock);
-	serve_wake(in->serve);
-	(void)serve_drain(in->serve, in->clock->mono_ms(in->clock) + GIVE_UP_MS);
+	const struct clock *clock = shard->ingress->clock;
+
+	log_warn("stopping_late", log_int("in_flight", (int64_t)serve_in_flight(shard->serve)));
+	lock_take(&shard->lock);
+	shard->gives_up = true;
+	lock_give(&shard->lock);
+	serve_wake(shard->serve);
+	(void)serve_drain(shard->serve, clock->mono_ms(clock) + GIVE_UP_MS);
 }
 
-static void end_loop(struct ingress *in)
+/* The first owns the socket, so it goes last. */
+static void end_loops(struct ingress *in)
 {
-	set_open(in, false);
-	serve_close(&in->serve);
+	for (size_t i = in->shard_count; i > 0; i--) {
+		set_open(&in->shards[i - 1], false);
+		serve_close(&in->shards[i - 1].serve);
+	}
 }
 
 void ingress_stop(struct ingress *in, int64_t deadline_ms)
 {
-	if (!in->serve)
-		return;
-	serve_quiesce(in->serve);
-	if (!serve_drain(in->serve, deadline_ms))
-		give_up(in);
-	end_loop(in);
+	for (size_t i = in->shard_count; i > 0; i--) {
+		if (in->shards[i - 1].serve)
+			serve_quiesce(in->shards[i - 1].serve);
+	}
+	for (size_t i = 0; i < in->shard_count; i++) {
+		struct shard *shard = &in->shards[i];
+
+		if (shard->serve && !serve_drain(shard->serve, deadline_ms))
+			give_up(shard);
+	}
+	end_loops(in);
 }
 
 void ingress_close(struct ingress **ingress)
@@ -276,16 +355,13 @@ void ingress_close(struct ingress **ingress)
 	if (!in)
 		return;
 	*ingress = NULL;
-	end_loop(in);
-	ack_forget(in);
-	intake_free_spares(in);
+	end_loops(in);
+	for (size_t i = 0; i < in->shard_count; i++)
+		shard_done(&in->shards[i]);
 	table_unref(in->table);
-	limit_close(&in->rates.sources);
-	limit_close(&in->rates.clients);
-	admit_tools_done(&in->tools);
-	buf_done(&in->text);
+	limit_close(&in->sources);
+	limit_close(&in->clients);
 	stats_done(&in->stats);
-	cond_done(&in->woke);
 	lock_done(&in->lock);
 	free(in);
 }

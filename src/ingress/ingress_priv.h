@@ -1,9 +1,11 @@
-/* ingress_priv.h - what the files of this room share: the ingress, and a request on its way.
+/* ingress_priv.h - what the files of this room share: the ingress, its shards, and a request on its
+ * way.
  *
  *   http.c (callbacks of the server) -> admit.c -> list of this turn -> queue
  *   queue's thread -> ingress_events_done() -> list of the done -> ack.c on the loop -> answer
  *
- * Everything belongs to the loop's thread unless a field says otherwise. */
+ * A shard is one loop with its connections; all of them accept from one socket. What belongs to a
+ * shard belongs to its loop's thread unless a field says otherwise. */
 #pragma once
 
 #include "admit.h"
@@ -16,12 +18,13 @@
 #define REFUSALS_LOGGED 20      /* lines a second; more are counted */
 #define SPARE_INTAKES 512
 #define RANDOM_POOL 4096
+#define SHARDS_MAX 16
 
 /* One request of a known source, from its head to its answer - and on to the completion of its
  * records, when the client has gone before. */
 struct intake {
-	struct intake *next, **link; /* in ingress.out while records are out; spare list */
-	struct ingress *ingress;
+	struct intake *next, **link; /* in shard.out while records are out; spare list */
+	struct shard *shard;
 	struct table *table; /* a reference */
 	struct source *source;
 	struct serve_request *request; /* a reference while records are out */
@@ -47,25 +50,18 @@ struct log_gate {
 	int64_t dropped;
 };
 
-struct ingress {
-	const struct clock *clock;
-	struct stats stats;
-	struct source_stats *nobody; /* the source is not known */
-	struct queue *queue;
+struct shard {
+	struct ingress *ingress;
 	struct serve *serve; /* written while no loop runs */
-	char address[80];
 
 	struct lock lock;
 	struct cond woke;
-	struct table *table;              /* guarded by lock: the one in force */
-	struct record *done, **done_tail; /* guarded: completed, not yet seen by the loop */
+	struct record *done, **done_tail; /* guarded by lock: completed, not yet seen by the loop */
 	unsigned waking;                  /* guarded: threads inside serve_wake() */
 	bool is_open;                     /* guarded: the loop runs and takes requests */
 	bool gives_up;                    /* guarded: answer what is out as unknown */
-	struct rate client_rate;          /* guarded */
-	size_t max_body;                  /* guarded */
-	size_t connections;               /* guarded: as the loop saw them last */
 	int64_t turn_ms;                  /* guarded: the loop's last turn */
+	size_t connections;               /* guarded: as the loop saw them last */
 
 	struct admit_rates rates;
 	struct admit_tools tools;
@@ -74,18 +70,37 @@ struct ingress {
 	struct intake *spare;
 	size_t spare_count;
 	struct buf text; /* of an answer */
-	struct log_gate gate;
 	uint8_t random[RANDOM_POOL];
 	size_t random_left;
 	int64_t second; /* for what is done once a second */
 };
 
+struct ingress {
+	const struct clock *clock;
+	struct stats stats;
+	struct source_stats *nobody; /* the source is not known */
+	struct queue *queue;
+	char address[80];
+	struct limit *sources, *clients; /* they lock themselves */
+
+	struct lock lock;
+	struct table *table;     /* guarded by lock: the one in force */
+	struct rate client_rate; /* guarded */
+	size_t max_body;         /* guarded */
+	struct log_gate gate;    /* guarded */
+
+	size_t shard_count;
+	struct shard shards[SHARDS_MAX];
+};
+
+size_t ingress_connections(struct ingress *in);
+
 /* intake.c */
-struct intake *intake_take(struct ingress *in, struct table *table, struct source *source);
+struct intake *intake_take(struct shard *shard, struct table *table, struct source *source);
 /* When it is over and no record is out, it goes. */
 void intake_release(struct intake *intake);
-void intake_free_spares(struct ingress *in);
-void ingress_random(struct ingress *in, void *out, size_t len);
+void intake_free_spares(struct shard *shard);
+void ingress_random(struct shard *shard, void *out, size_t len);
 
 /* http.c */
 extern const struct serve_ops http_ops;
@@ -95,8 +110,8 @@ void http_conclude(struct intake *intake, const struct completion *done, struct 
 void http_completion(struct intake *intake, enum err_code code, struct completion *out);
 
 /* ack.c */
-void ack_add(struct intake *intake);  /* its record goes with this turn's batch */
-void ack_flush(struct ingress *in);   /* hand the batch to the queue */
-void ack_take(struct ingress *in);    /* answer what is done */
-void ack_give_up(struct ingress *in); /* answer all that is out: not known */
-void ack_forget(struct ingress *in);  /* completions after the loop has ended */
+void ack_add(struct intake *intake);   /* its record goes with this turn's batch */
+void ack_flush(struct shard *shard);   /* hand the batch to the queue */
+void ack_take(struct shard *shard);    /* answer what is done */
+void ack_give_up(struct shard *shard); /* answer all that is out: not known */
+void ack_forget(struct shard *shard);  /* completions after the loop has ended */

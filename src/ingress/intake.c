@@ -8,9 +8,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static struct intake *take_spare(struct ingress *in)
+static struct intake *take_spare(struct shard *shard)
 {
-	struct intake *intake = in->spare;
+	struct intake *intake = shard->spare;
 
 	if (!intake) {
 		intake = calloc(1, sizeof(*intake));
@@ -18,20 +18,20 @@ static struct intake *take_spare(struct ingress *in)
 			intake->admission = ADMISSION_INIT;
 		return intake;
 	}
-	in->spare = intake->next;
-	in->spare_count--;
+	shard->spare = intake->next;
+	shard->spare_count--;
 	admission_reset(&intake->admission);
 	return intake;
 }
 
-struct intake *intake_take(struct ingress *in, struct table *table, struct source *source)
+struct intake *intake_take(struct shard *shard, struct table *table, struct source *source)
 {
-	struct intake *intake = take_spare(in);
+	struct intake *intake = take_spare(shard);
 
 	if (!intake)
 		return NULL;
 	*intake = (struct intake){
-		.ingress = in,
+		.shard = shard,
 		.table = table_ref(table),
 		.source = source,
 		.admission = intake->admission,
@@ -47,40 +47,40 @@ static void discard(struct intake *intake)
 
 void intake_release(struct intake *intake)
 {
-	struct ingress *in = intake->ingress;
+	struct shard *shard = intake->shard;
 
 	if (!intake->is_over || intake->awaited > 0)
 		return;
 	assert(!intake->request);
 	table_unref(intake->table);
 	intake->table = NULL;
-	if (in->spare_count >= SPARE_INTAKES) {
+	if (shard->spare_count >= SPARE_INTAKES) {
 		discard(intake);
 		return;
 	}
-	intake->next = in->spare;
-	in->spare = intake;
-	in->spare_count++;
+	intake->next = shard->spare;
+	shard->spare = intake;
+	shard->spare_count++;
 }
 
-void intake_free_spares(struct ingress *in)
+void intake_free_spares(struct shard *shard)
 {
-	while (in->spare) {
-		struct intake *intake = in->spare;
+	while (shard->spare) {
+		struct intake *intake = shard->spare;
 
-		in->spare = intake->next;
+		shard->spare = intake->next;
 		discard(intake);
 	}
-	in->spare_count = 0;
+	shard->spare_count = 0;
 }
 
-void ingress_random(struct ingress *in, void *out, size_t len)
+void ingress_random(struct shard *shard, void *out, size_t len)
 {
-	assert(len <= sizeof(in->random));
-	if (in->random_left < len) {
-		random_bytes(in->random, sizeof(in->random));
-		in->random_left = sizeof(in->random);
+	assert(len <= sizeof(shard->random));
+	if (shard->random_left < len) {
+		random_bytes(shard->random, sizeof(shard->random));
+		shard->random_left = sizeof(shard->random);
 	}
-	in->random_left -= len;
-	memcpy(out, in->random + in->random_left, len);
+	shard->random_left -= len;
+	memcpy(out, shard->random + shard->random_left, len);
 }

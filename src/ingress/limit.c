@@ -24,7 +24,8 @@ struct bucket {
 };
 
 struct limit {
-	struct bucket *buckets;
+	struct lock lock;
+	struct bucket *buckets; /* guarded by lock */
 	size_t max;
 };
 
@@ -35,6 +36,7 @@ enum err_code limit_open(size_t max, struct limit **out, struct err *err)
 	if (!limit)
 		return err_set(err, ERR_NOMEM, "no memory for rate limits");
 	limit->max = max;
+	lock_init(&limit->lock);
 	*out = limit;
 	return ERR_OK;
 }
@@ -51,6 +53,7 @@ void limit_close(struct limit **limit)
 		return;
 	while ((*limit)->buckets)
 		drop(*limit, (*limit)->buckets);
+	lock_done(&(*limit)->lock);
 	free(*limit);
 	*limit = NULL;
 }
@@ -114,14 +117,12 @@ static void fill(struct bucket *b, const struct rate *rate, int64_t now_ms)
 	b->at_ms = now_ms;
 }
 
-int64_t limit_take(struct limit *limit, struct slice name, const struct rate *rate, int64_t now_ms)
+static int64_t take_locked(
+	struct limit *limit, struct slice name, const struct rate *rate, int64_t now_ms)
 {
-	struct bucket *b;
+	struct bucket *b = find(limit, name);
 	double missing;
 
-	if (rate->per_second <= 0 || name.len == 0)
-		return 0;
-	b = find(limit, name);
 	if (!b)
 		b = add(limit, name, rate, now_ms);
 	if (!b)
@@ -135,7 +136,24 @@ int64_t limit_take(struct limit *limit, struct slice name, const struct rate *ra
 	return missing < 1 ? 1 : missing > 3600000 ? 3600000 : (int64_t)ceil(missing);
 }
 
-size_t limit_count(const struct limit *limit)
+int64_t limit_take(struct limit *limit, struct slice name, const struct rate *rate, int64_t now_ms)
 {
-	return HASH_COUNT(limit->buckets);
+	int64_t wait_ms;
+
+	if (rate->per_second <= 0 || name.len == 0)
+		return 0;
+	lock_take(&limit->lock);
+	wait_ms = take_locked(limit, name, rate, now_ms);
+	lock_give(&limit->lock);
+	return wait_ms;
+}
+
+size_t limit_count(struct limit *limit)
+{
+	size_t count;
+
+	lock_take(&limit->lock);
+	count = HASH_COUNT(limit->buckets);
+	lock_give(&limit->lock);
+	return count;
 }

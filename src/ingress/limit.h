@@ -1,9 +1,10 @@
 /* limit.h - token buckets by name: for each source, and for each client address.
  *
- * Pure: time is passed in. One thread. */
+ * Time is passed in. Any thread: a limit locks itself. */
 #pragma once
 
 #include "postern/config.h"
+#include "postern/thread.h"
 
 #define LIMIT_CLIENTS_MAX 65536 /* addresses that are remembered; the one not seen longest goes */
 
@@ -15,4 +16,4 @@ void limit_close(struct limit **limit);
  * off, and a name for which there is no memory, always pass. now_ms: monotonic. */
 int64_t limit_take(struct limit *limit, struct slice name, const struct rate *rate, int64_t now_ms);
 /* How many names are remembered. */
-size_t limit_count(const struct limit *limit);
+size_t limit_count(struct limit *limit);

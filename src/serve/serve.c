@@ -299,6 +299,11 @@ const char *serve_address(const struct serve *s)
 	return s->address;
 }
 
+int serve_listen_fd(const struct serve *s)
+{
+	return s->listen_fd;
+}
+
 void serve_set_limits(struct serve *s, size_t max_body_bytes, int64_t header_timeout_ms,
 	int64_t body_timeout_ms, int64_t idle_timeout_ms)
 {
