@@ -116,6 +116,7 @@ static void *see_target(void *cls, const char *uri, struct MHD_Connection *mc)
 	(void)cls;
 	if (!c || !uri)
 		return NULL;
+	take_limits(c->serve); /* they hold for a request that was sent after they were set */
 	c->head_ns = c->serve->clock->mono_ns(c->serve->clock);
 	c->serve->activity++;
 	c->uri_at = uri;

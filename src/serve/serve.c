@@ -96,11 +96,16 @@ static bool wait_for_work(struct serve *s, int timeout_ms)
 	return woken;
 }
 
-static void obey(struct serve *s, int64_t now_ms)
+void take_limits(struct serve *s)
 {
 	lock_take(&s->lock);
 	s->now = s->limits;
 	lock_give(&s->lock);
+}
+
+static void obey(struct serve *s, int64_t now_ms)
+{
+	take_limits(s);
 	if (s->quiet || !atomic_load_explicit(&s->quiesce, memory_order_acquire))
 		return;
 	s->quiet = true;

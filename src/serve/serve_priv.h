@@ -116,6 +116,9 @@ struct serve {
 	size_t ids_left;
 };
 
+/* serve.c */
+void take_limits(struct serve *s); /* what was set meanwhile holds from here on */
+
 /* listen.c */
 enum err_code listen_open(struct serve *s, const struct serve_opts *opts, struct err *err);
 size_t listen_raise_limit(size_t connections); /* how many connections the descriptors allow */
