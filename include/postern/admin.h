@@ -27,9 +27,13 @@ bool admin_param(const struct admin_query *query, const char *name, struct buf *
 /* Append JSON to out: one object (a document), or one object a line. */
 typedef enum err_code admin_run(
 	void *ctx, const struct admin_query *query, struct buf *out, struct err *err);
+enum admin_flag {
+	ADMIN_LINES = 1, /* the answer is one object a line */
+	ADMIN_BELOW = 2  /* takes what stands below its path; without this: 404 */
+};
 struct admin_action {
 	const char *method, *path; /* "GET", "/v1/events" */
-	bool lines;                /* the answer is one object a line */
+	unsigned flags;
 	admin_run *run;
 	void *ctx;
 };

@@ -52,6 +52,14 @@ struct named_secret {
 	const char *name;
 	struct key_ref ref;
 };
+/* A setting of the Kafka library's. */
+struct queue_property {
+	const char *name;
+	const char *value;     /* as text; NULL: it is a secret */
+	struct key_ref secret; /* where that is; file and env NULL: nowhere */
+	const char *pointer;
+	unsigned line;
+};
 struct rate {
 	double per_second; /* 0: off */
 	double burst;
@@ -73,7 +81,7 @@ struct source_config {
 	enum on_reuse on_reuse;
 	enum on_replay on_replay;
 	bool quarantine_refused;
-	bool ack_from_spool; /* Kafka only */
+	bool ack_from_spool; /* on Kafka only, and there by default for senders that never retry */
 	const char *pointer;
 	unsigned line;
 };
@@ -119,8 +127,15 @@ struct config {
 		const char *listen, *worker_listen, *token_file; /* token_file absolute */
 	} admin;
 	struct {
-		const char *backend; /* "embedded" */
-		int64_t retention_hours, max_bytes, segment_bytes, reserve_bytes;
+		const char *backend;                /* "embedded" or "kafka": config_on_kafka() */
+		int64_t retention_hours, max_bytes; /* embedded alone, 0 on Kafka; dlq.max_bytes too
+						     */
+		int64_t segment_bytes, reserve_bytes; /* of the log, or of the spool */
+		const char *topic, *group;            /* on Kafka alone, as all below */
+		bool create_topics;
+		int64_t partitions; /* of topics that are created */
+		const struct queue_property *properties;
+		size_t property_count;
 	} queue;
 	const struct source_config *sources;
 	size_t source_count;
@@ -137,12 +152,18 @@ struct config {
 	} spool;
 };
 
+/* Is the queue Kafka? */
+bool config_on_kafka(const struct config *config);
+/* On Kafka no body may be larger: a record of the journal holds a whole event. */
+#define CONFIG_KAFKA_BODY_MAX KIB(512)
+
 enum problem_level { PROBLEM_ERROR, PROBLEM_WARNING };
 struct config_problem {
 	enum problem_level level;
 	const char *pointer;
-	unsigned line;
-	const char *text; /* what is wrong, what is allowed, the nearest name */
+	unsigned line;        /* in the config file; 0: not of the file */
+	const char *variable; /* of the environment, which set or named this; or NULL */
+	const char *text;     /* what is wrong, what is allowed, the nearest name */
 };
 struct config_report {
 	struct config_problem *problems;
@@ -152,6 +173,11 @@ void config_report_done(struct config_report *report);
 /* For rooms that check more (scheme): add a line to a report. */
 void config_report_add(struct config_report *report, enum problem_level level, const char *pointer,
 	unsigned line, const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* As people read it: "FILE:3: /a/b: text"; of a variable only what it set, if that is a place. */
+MUST_CHECK enum err_code config_problem_put(
+	struct buf *out, const struct config_problem *problem, const char *path, struct err *err);
+/* The first error of a report; NULL: it has none. */
+const struct config_problem *config_report_error(const struct config_report *report);
 
 /* path NULL: ./postern.json, then /etc/postern/postern.json. environ_list: NULL-ended "NAME=value".
  */
@@ -195,6 +221,7 @@ enum option_type {
 	OPTION_ADDRESS, /* "127.0.0.1:8080", "[::1]:8080" */
 	OPTION_URL,     /* http or https */
 	OPTION_TIME,    /* RFC 3339 */
+	OPTION_SETTING, /* a text, a number or a boolean, or a reference to a secret */
 	OPTION_SCHEME,  /* part of the scheme language, which the scheme room reads */
 	OPTION_LATER    /* reserved: not supported yet */
 };
@@ -207,7 +234,9 @@ enum option_flag {
 	OPTION_MANY = 32,       /* one such object, or a list of them */
 	OPTION_PRESET = 64,     /* the name of a preset */
 	OPTION_WORD_TEXT = 128, /* stored as its word, not as its place among the words */
-	OPTION_LINES = 256      /* a text that may hold any character but NUL */
+	OPTION_LINES = 256,     /* a text that may hold any character but NUL */
+	OPTION_KAFKA = 512,     /* only on Kafka */
+	OPTION_EMBEDDED = 1024  /* does nothing on Kafka, and has no default there */
 };
 struct config_option {
 	/* As a pointer, with a star for any name or index of a map or list; "" is the whole. */

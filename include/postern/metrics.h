@@ -19,6 +19,9 @@ enum metric_family {
 	METRIC_KEY_MATCHES,           /* source, role */
 	METRIC_ID_REUSED,             /* source */
 	METRIC_SPOOL_RECORDS,         /* gauge */
+	METRIC_SPOOL_BYTES,           /* gauge */
+	METRIC_SPOOL_OLDEST,          /* gauge, seconds */
+	METRIC_SPOOL_LATE,            /* sent on after more than the age that a record may have */
 	METRIC_QUEUE_LAG,             /* gauge */
 	METRIC_PARKED_EVENTS,         /* gauge */
 	METRIC_BUILD_INFO,            /* version and library versions; gauge 1 */
@@ -30,6 +33,8 @@ enum metric_family {
 	METRIC_BREAKER_OPEN,          /* route; gauge 0 or 1 */
 	METRIC_CONFIG_RELOAD_OK,      /* gauge */
 	METRIC_CONNECTIONS,           /* gauge: open HTTP connections */
+	METRIC_JOURNAL_IGNORED,       /* journal records that were not valid */
+	METRIC_KAFKA_RENEWALS,        /* producer; made anew after a fatal error */
 	METRIC_FAMILIES
 };
 

@@ -3,6 +3,7 @@
  * A failing pthread call is a bug and asserts. The lock order of the program, outermost first, is
  * written here and nowhere else:
  *   worker command list > queue front > segmented log > mailbox > metrics registry > log line
+ *   Kafka handle > Kafka lane > Kafka reader; Kafka producer; each > mailbox
  * No lock is held across a callback, a call into a library that may block, or I/O. */
 #pragma once
 

@@ -34,7 +34,9 @@ struct admin {
 	size_t action_count;
 	const struct admin_check *checks;
 	size_t check_count;
-	struct buf scratch; /* of the loop's thread: an answer until it is copied */
+	/* Of the loop's thread, until it is copied: an answer, and the methods that a path takes.
+	 */
+	struct buf scratch, allow;
 };
 
 struct task {
@@ -195,39 +197,47 @@ static bool is_authorized(const struct admin *admin, const struct serve_request 
 	return crypto_equal(given, wanted, sizeof(given));
 }
 
-/* An action's path, or something below it. */
-static bool path_fits(struct slice path, const char *action, struct slice *rest)
+/* An action's path, or something below it where it takes that. */
+static bool path_fits(struct slice path, const struct admin_action *action, struct slice *rest)
 {
-	struct slice want = slice_str(action);
+	struct slice want = slice_str(action->path);
 
 	if (!slice_starts(path, want))
 		return false;
 	*rest = slice_sub(path, want.len, path.len);
 	if (rest->len == 0)
 		return true;
-	if (rest->data[0] != '/')
+	if (rest->data[0] != '/' || !(action->flags & ADMIN_BELOW))
 		return false;
 	*rest = slice_sub(*rest, 1, rest->len);
 	return true;
 }
 
-/* The action with the longest path that fits; *known: some action has the path with another method.
- */
-static const struct admin_action *find_action(const struct admin *admin,
-	const struct serve_request *rq, struct slice *out_rest, bool *known)
+/* For a 405: each method once. */
+static void note_method(struct buf *allow, const char *method)
+{
+	if (slice_search(buf_slice(allow), slice_str(method)) < allow->len)
+		return;
+	err_ignored(buf_putf(allow, NULL, "%s%s", allow->len ? ", " : "", method));
+}
+
+/* The action with the longest path that fits. NULL: none, and admin->allow has the methods with
+ * which there would be one. */
+static const struct admin_action *find_action(
+	struct admin *admin, const struct serve_request *rq, struct slice *out_rest)
 {
 	const struct admin_action *best = NULL;
 	size_t longest = 0;
 
-	*known = false;
+	buf_reset(&admin->allow);
 	for (size_t i = 0; i < admin->action_count; i++) {
 		const struct admin_action *action = &admin->actions[i];
 		size_t len = strlen(action->path);
 		struct slice rest;
 
-		if (!path_fits(rq->path, action->path, &rest))
+		if (!path_fits(rq->path, action, &rest))
 			continue;
-		*known = true;
+		note_method(&admin->allow, action->method);
 		if (!slice_eq_str(rq->method, action->method) || len <= longest)
 			continue;
 		best = action;
@@ -244,18 +254,22 @@ static enum serve_next refuse(struct admin *admin, const struct serve_request *r
 	return SERVE_REPLY;
 }
 
+static enum serve_next refuse_method(struct admin *admin, const struct serve_request *rq,
+	struct slice allow, struct serve_reply *reply)
+{
+	reply->headers[reply->header_count++] = (struct header){ SLICE_LIT("Allow"), allow };
+	return refuse(admin, rq, ERR_METHOD_NOT_ALLOWED, "this path takes another method", reply);
+}
+
 static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
 	struct admin *admin = ctx;
 	struct slice rest;
-	bool known;
 
 	if (is_open_path(rq->path)) {
 		if (slice_eq_str(rq->method, "GET") || slice_eq_str(rq->method, "HEAD"))
 			return SERVE_CONTINUE;
-		reply->headers[reply->header_count++] =
-			(struct header){ SLICE_LIT("Allow"), SLICE_LIT("GET, HEAD") };
-		return refuse(admin, rq, ERR_METHOD_NOT_ALLOWED, "GET only", reply);
+		return refuse_method(admin, rq, SLICE_LIT("GET, HEAD"), reply);
 	}
 	if (!is_authorized(admin, rq)) {
 		reply->headers[reply->header_count++] =
@@ -263,10 +277,10 @@ static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve
 		return refuse(
 			admin, rq, ERR_DENIED, "needs the admin token as a bearer token", reply);
 	}
-	if (find_action(admin, rq, &rest, &known))
+	if (find_action(admin, rq, &rest))
 		return SERVE_CONTINUE;
-	if (known)
-		return refuse(admin, rq, ERR_METHOD_NOT_ALLOWED, "another method", reply);
+	if (admin->allow.len > 0)
+		return refuse_method(admin, rq, buf_slice(&admin->allow), reply);
 	return refuse(admin, rq, ERR_NOT_FOUND, "nothing is here", reply);
 }
 
@@ -307,13 +321,12 @@ static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serv
 	const struct admin_action *action;
 	struct slice rest = SLICE_EMPTY;
 	struct task *task;
-	bool known;
 
 	if (is_open_path(rq->path)) {
 		answer_open(admin, rq, reply);
 		return SERVE_REPLY;
 	}
-	action = find_action(admin, rq, &rest, &known);
+	action = find_action(admin, rq, &rest);
 	assert(action); /* on_head() saw it */
 	task = task_make(rq, action, rest, &err);
 	if (task && mailbox_put(admin->todo, task))
@@ -357,8 +370,9 @@ static void answer_task(struct admin *admin, struct task *task, bool is_open)
 			(void)err_set(&task->err, task->code, "%s", err_title(task->code));
 		reply_err(task->request, &task->err, &admin->scratch, &reply);
 	} else {
-		reply_text(task->action->lines ? "application/x-ndjson" : "application/json", 200,
-			buf_slice(&task->out), &reply);
+		reply_text(task->action->flags & ADMIN_LINES ? "application/x-ndjson"
+							     : "application/json",
+			200, buf_slice(&task->out), &reply);
 	}
 	if (is_open)
 		serve_answer(admin->serve, task->request, &reply);
@@ -448,6 +462,7 @@ enum err_code admin_open(const struct admin_opts *opts, struct admin **out, stru
 	admin->checks = opts->checks;
 	admin->check_count = opts->check_count;
 	admin->scratch = BUF_INIT(SERVE_BODY_MAX);
+	admin->allow = BUF_INIT(KIB(1));
 	rc = opts->token_file ? load_token(opts->token_file, &admin->token, err) : ERR_OK;
 	if (rc == ERR_OK)
 		rc = mailbox_open(ADMIN_TASKS_MAX, &admin->todo, err);
@@ -490,6 +505,7 @@ void admin_close(struct admin **handle)
 	mailbox_close(&admin->todo);
 	mailbox_close(&admin->done);
 	buf_done(&admin->scratch);
+	buf_done(&admin->allow);
 	secret_done(&admin->token);
 	free(admin);
 }

@@ -44,6 +44,12 @@ static const struct metric_row rows[] = {
 		"Known event ids that came with another body." },
 	[METRIC_SPOOL_RECORDS] = { "postern_spool_records", GAUGE, { NULL, NULL },
 		"Records waiting in the local spool." },
+	[METRIC_SPOOL_BYTES] = { "postern_spool_bytes", GAUGE, { NULL, NULL },
+		"Bytes that the local spool occupies on disk." },
+	[METRIC_SPOOL_OLDEST] = { "postern_spool_oldest_seconds", GAUGE, { NULL, NULL },
+		"Age of the oldest record that waits in the local spool." },
+	[METRIC_SPOOL_LATE] = { "postern_spool_late_total", COUNTER, { NULL, NULL },
+		"Records that waited in the local spool for longer than /spool/max_age_s." },
 	[METRIC_QUEUE_LAG] = { "postern_queue_lag_records", GAUGE, { NULL, NULL },
 		"Records behind the worker's position." },
 	[METRIC_PARKED_EVENTS] = { "postern_parked_events", GAUGE, { NULL, NULL },
@@ -66,6 +72,10 @@ static const struct metric_row rows[] = {
 		"1 if the last reload of the configuration was taken." },
 	[METRIC_CONNECTIONS] = { "postern_http_connections", GAUGE, { NULL, NULL },
 		"Open HTTP connections." },
+	[METRIC_JOURNAL_IGNORED] = { "postern_journal_ignored_total", COUNTER, { NULL, NULL },
+		"Journal records passed over: repeated, or of an owner that had lost the lane." },
+	[METRIC_KAFKA_RENEWALS] = { "postern_kafka_producer_renewals_total", COUNTER,
+		{ "producer", NULL }, "Kafka producers made anew after a fatal error." },
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(rows) == METRIC_FAMILIES, "every family has a row");

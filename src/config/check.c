@@ -21,6 +21,8 @@ static const char *inline_hint(const char *pattern, const char *name)
 			"write {\"file\": \"keys/NAME.key\"} or {\"env\": \"NAME\"}" },
 		{ "/sources/*/secrets/*", " key value secret token password text inline data ",
 			"write {\"file\": \"keys/NAME\"} or {\"env\": \"NAME\"}" },
+		{ "/queue/properties/*", " key value secret token password text inline data ",
+			"write {\"file\": \"keys/NAME\"} or {\"env\": \"NAME\"}" },
 		{ "/routes/*/handler", " key secret token password ",
 			"write \"sign_key\": {\"file\": \"keys/NAME.key\"}" },
 		{ "/routes/*/handler/sign_key",
@@ -61,6 +63,23 @@ static void reject_unknown(
 
 static void check_value(struct loader *l, const struct node *node, const struct option_row *row);
 
+/* An option of Kafka's beside files of this machine is a mistake: events would not go where it
+ * says. One that merely does nothing on Kafka may stay, so that the other backend is one word away.
+ */
+static bool fits_backend(
+	struct loader *l, const struct node *member, const struct config_option *option)
+{
+	if ((option->flags & OPTION_KAFKA) && l->on_embedded) {
+		problem(l, member, "goes with \"backend\": \"kafka\"");
+		return false;
+	}
+	if ((option->flags & OPTION_EMBEDDED) && l->on_kafka)
+		caution(l, member,
+			"does nothing on Kafka: there a topic's own settings say how much it "
+			"keeps");
+	return true;
+}
+
 static void check_object(struct loader *l, const struct node *object, const struct option_row *row)
 {
 	const struct option_row *child = NULL;
@@ -68,10 +87,10 @@ static void check_object(struct loader *l, const struct node *object, const stru
 	for (const struct node *member = object->child; member; member = member->next) {
 		const struct option_row *known = option_child(row, slice_str(member->name));
 
-		if (known)
-			check_value(l, member, known);
-		else
+		if (!known)
 			reject_unknown(l, row, member);
+		else if (fits_backend(l, member, &known->option))
+			check_value(l, member, known);
 	}
 	while ((child = option_next(row, child))) {
 		if ((child->option.flags & OPTION_REQUIRED) &&
@@ -119,7 +138,9 @@ static void check_value(struct loader *l, const struct node *node, const struct 
 {
 	const struct config_option *option = &row->option;
 
-	if (!takes_members(option->type))
+	if (option->type == OPTION_SETTING && node->type == NODE_OBJECT)
+		check_object(l, node, row);
+	else if (!takes_members(option->type))
 		check_scalar(l, node, option);
 	else if ((option->flags & OPTION_SECRET) && node->type == NODE_STRING)
 		problem(l, node,
@@ -162,6 +183,9 @@ static struct node *make_default(
 	struct node *node;
 	bool bad = false;
 
+	if ((option->flags & OPTION_KAFKA && !l->on_kafka) ||
+		(option->flags & OPTION_EMBEDDED && l->on_kafka))
+		return NULL;
 	if (!option->fallback && (option->type != OPTION_OBJECT ||
 					 (option->flags & (OPTION_OPTIONAL | OPTION_REQUIRED))))
 		return NULL;
@@ -218,7 +242,8 @@ static void fill(struct loader *l, struct node *node, const struct option_row *r
 
 	if (option->type == OPTION_PATH) {
 		resolve_path(l, node);
-	} else if (option->type == OPTION_OBJECT && node->type == NODE_OBJECT) {
+	} else if ((option->type == OPTION_OBJECT || option->type == OPTION_SETTING) &&
+		   node->type == NODE_OBJECT) {
 		fill_object(l, node, row);
 	} else if (option->type == OPTION_MAP || option->type == OPTION_LIST) {
 		for (struct node *child = node->child; child; child = child->next)
@@ -245,6 +270,11 @@ void set_default(struct loader *l, struct node *object, const char *name, int64_
 		return;
 	node->integer = value;
 	node_append(object, node);
+}
+
+bool is_given(const struct loader *l, const struct node *node)
+{
+	return node->line > 0 || override_of(l->overrides, l->override_count, node->pointer);
 }
 
 /* ---- into the structs --------------------------------------------------------------------------

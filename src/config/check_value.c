@@ -193,6 +193,23 @@ static void check_time(struct loader *l, const struct node *node)
 		problem(l, node, "must be a time like 2026-11-22T09:30:00Z");
 }
 
+/* Objects have been looked at by their members. */
+static void check_setting(
+	struct loader *l, const struct node *node, const struct config_option *option)
+{
+	switch (node->type) {
+	case NODE_BOOL:
+	case NODE_INTEGER:
+	case NODE_REAL:
+	case NODE_OBJECT: break;
+	case NODE_STRING: (void)check_text(l, node, option); break;
+	case NODE_NULL:
+	case NODE_ARRAY:
+		wrong_type(l, node, "a text, a number, true or false, or a reference");
+		break;
+	}
+}
+
 void check_scalar(struct loader *l, const struct node *node, const struct config_option *option)
 {
 	switch (option->type) {
@@ -215,6 +232,7 @@ void check_scalar(struct loader *l, const struct node *node, const struct config
 		break;
 	case OPTION_URL: check_url(l, node, option); break;
 	case OPTION_TIME: check_time(l, node); break;
+	case OPTION_SETTING: check_setting(l, node, option); break;
 	case OPTION_LATER: problem(l, node, "is not supported yet"); break;
 	case OPTION_SCHEME:
 	case OPTION_OBJECT:

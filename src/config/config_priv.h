@@ -67,6 +67,12 @@ struct node *parse_value(
 	struct arena *arena, struct slice text, const struct parse_place *place, bool *out_bad);
 const char *pointer_join(struct arena *arena, const char *parent, const char *name);
 
+/* ---- report.c */
+
+/* A problem with the level and the place of this one. */
+void report_problem(struct config_report *report, const struct config_problem *place,
+	const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 /* ---- load.c */
 
 struct override {
@@ -81,6 +87,7 @@ struct loader {
 	char *const *environ_list;
 	struct override *overrides;
 	size_t override_count;
+	bool on_kafka, on_embedded; /* the queue's backend; neither: it is not a known one */
 };
 struct node *parse_file(struct loader *l, struct slice text);
 
@@ -136,10 +143,28 @@ void check_tree(struct loader *l, struct node *root);
 void store_members(struct loader *l, const struct node *object, void *base);
 /* A number that the file left out and no table row can know. */
 void set_default(struct loader *l, struct node *object, const char *name, int64_t value);
+/* By the file or the environment, not by a default? */
+bool is_given(const struct loader *l, const struct node *node);
 
 /* ---- environ.c */
 
 void apply_environment(struct loader *l, struct node *root);
+/* As a name is compared: in lower case, '-' and '.' as '_'. */
+char environ_plain(char c);
+
+/* ---- environ_guess.c */
+
+/* What to say of a variable that sets nothing; rest: its name behind POSTERN__. */
+const char *environ_guess(struct loader *l, const struct node *root, struct slice rest);
+
+/* ---- backend.c */
+
+/* Which one it is, as the environment and the file say. */
+void find_backend(struct loader *l, const struct node *root);
+/* What the backend changes of defaults, before they are stored. */
+void set_backend_defaults(struct loader *l, struct node *root);
+/* Topic, group and properties. */
+void load_backend(struct loader *l, const struct node *root);
 
 /* ---- source.c, source_scheme.c, key_file.c, route.c, limits.c */
 
@@ -147,6 +172,8 @@ void load_sources(struct loader *l, struct node *map);
 void load_routes(struct loader *l, struct node *list);
 /* NULL after a problem, or without memory. */
 const struct node *merge_scheme(struct loader *l, const struct node *source);
+/* The key of one place: a source's keys and secrets, a property. */
+void load_key_ref(struct loader *l, const struct node *node, struct key_ref *out);
 void load_key(struct loader *l, const struct node *node, struct key_ref *out);
 void check_key_file(struct loader *l, const struct node *at, const char *path);
 /* The burst of a rate that names none: a second's worth. */

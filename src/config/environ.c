@@ -4,7 +4,8 @@
  * way round: every name that may stand at a level is written like that and compared. More than one
  * fit is an error, and so is none.
  *
- * Deliberately not here: whether the value is allowed; check.c judges it like one from the file. */
+ * Deliberately not here: whether the value is allowed; check.c judges it like one from the file.
+ * What was probably meant by a name that fits nothing is in environ_guess.c. */
 #include "config_priv.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ struct finder {
 	const struct option_row *row;
 };
 
-static char plain(char c)
+char environ_plain(char c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return (char)(c + ('a' - 'A'));
@@ -36,7 +37,7 @@ static bool starts_with_name(struct slice rest, const char *name, struct slice *
 	if (len == 0 || rest.len < len)
 		return false;
 	for (size_t i = 0; i < len; i++) {
-		if (plain((char)rest.data[i]) != plain(name[i]))
+		if (environ_plain((char)rest.data[i]) != environ_plain(name[i]))
 			return false;
 	}
 	*out_behind = slice_sub(rest, len, rest.len);
@@ -85,6 +86,21 @@ static void try_elements(struct finder *f, const struct node *at, const char *po
 	}
 }
 
+/* Kafka's names have dots and no '_', so one that the file does not have can be told all the same.
+ */
+static void add_setting(
+	struct finder *f, const char *parent, const struct option_row *row, struct slice rest)
+{
+	size_t len = slice_search(rest, SLICE_LIT("__"));
+	char *name = arena_copy(f->l->arena, slice_sub(rest, 0, len));
+
+	if (!name || len == 0)
+		return;
+	for (char *at = name; *at; at++)
+		*at = environ_plain(*at) == '_' ? '.' : environ_plain(*at);
+	try_name(f, NULL, parent, name, row, rest);
+}
+
 /* at is NULL where the file has nothing. */
 static void find_below(struct finder *f, const struct node *at, const char *pointer,
 	const struct option_row *row, struct slice rest)
@@ -99,8 +115,12 @@ static void find_below(struct finder *f, const struct node *at, const char *poin
 		return;
 	}
 	if (type == OPTION_MAP || type == OPTION_LIST) {
+		const struct option_row *element = option_child(row, SLICE_EMPTY);
+
 		if (at)
-			try_elements(f, at, pointer, option_child(row, SLICE_EMPTY), rest);
+			try_elements(f, at, pointer, element, rest);
+		if (!f->first && element->option.type == OPTION_SETTING)
+			add_setting(f, pointer, element, rest);
 		return;
 	}
 	while ((child = option_next(row, child))) {
@@ -121,6 +141,7 @@ static bool wants_text(const struct option_row *row)
 	case OPTION_PATH:
 	case OPTION_ADDRESS:
 	case OPTION_URL:
+	case OPTION_SETTING:
 	case OPTION_TIME: return true;
 	case OPTION_OBJECT:
 	case OPTION_MAP:
@@ -146,6 +167,8 @@ static struct node *make_value(struct loader *l, const struct finder *f, const c
 	node = parse_value(l->arena, slice_str(text), &place, &bad);
 	if (node && (node->type == NODE_STRING || !wants_text(f->row)))
 		return node;
+	if (node && node->type == NODE_OBJECT && f->row->option.type == OPTION_SETTING)
+		return node; /* a reference */
 	node = node_new(l->arena, NODE_STRING, place.name, place.pointer);
 	if (!node)
 		return NULL;
@@ -227,28 +250,12 @@ static int by_depth(const void *a, const void *b)
 
 static void refuse(struct loader *l, const char *variable, const char *pointer, const char *why)
 {
+	const struct config_problem place = {
+		.level = PROBLEM_ERROR, .pointer = pointer, .variable = variable
+	};
+
 	l->errors++;
-	config_report_add(
-		l->report, PROBLEM_ERROR, pointer, 0, "%s in the environment: %s", variable, why);
-}
-
-static const char *unknown_text(struct loader *l, struct slice rest)
-{
-	struct nearest nearest = NEAREST(slice_sub(rest, 0, slice_search(rest, SLICE_LIT("__"))));
-	const struct option_row *child = NULL;
-	const char *text = NULL;
-	char *lower = arena_copy(l->arena, nearest.want);
-
-	if (!lower)
-		return "no such option";
-	for (char *at = lower; *at; at++)
-		*at = plain(*at);
-	nearest.want = slice_str(lower);
-	while ((child = option_next(option_root(), child)))
-		nearest_try(&nearest, option_name(child));
-	if (nearest.best && nearest.distance > 0)
-		text = arena_format(l->arena, "no such option; did you mean \"%s\"?", nearest.best);
-	return text ? text : "no such option, or no such source or route in the file";
+	report_problem(l->report, &place, "%s in the environment: %s", variable, why);
 }
 
 static void note(struct loader *l, const char *variable, const char *pointer)
@@ -275,7 +282,7 @@ static void apply(struct loader *l, struct node *root, const char *entry)
 	if (!f.first || f.second) {
 		refuse(l, variable, "",
 			f.second ? arena_format(l->arena, "ambiguous: %s or %s", f.first, f.second)
-				 : unknown_text(l, rest));
+				 : environ_guess(l, root, rest));
 		return;
 	}
 	if (!text_is_utf8(slice_str(equals + 1))) {

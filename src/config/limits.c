@@ -24,11 +24,13 @@ static const struct node *node_at(const struct node *root, const char *object, c
 static void check_segments(struct loader *l, const struct node *root)
 {
 	const struct config *c = l->config;
+	const bool on_kafka = config_on_kafka(c);
 
-	if (c->queue.segment_bytes > c->queue.max_bytes / 2)
+	if (c->queue.segment_bytes > (on_kafka ? c->spool.max_bytes : c->queue.max_bytes) / 2)
 		problem(l, node_at(root, "queue", "segment_bytes"),
-			"must be at most half of /queue/max_bytes: one segment is always allocated "
-			"ahead");
+			"must be at most half of /%s/max_bytes: one segment is always allocated "
+			"ahead",
+			on_kafka ? "spool" : "queue");
 	if (c->ingress.max_body_bytes > c->queue.segment_bytes - RECORD_OVERHEAD)
 		caution(l, node_at(root, "queue", "segment_bytes"),
 			"a body of /ingress/max_body_bytes does not fit: a segment should be %lld "
@@ -58,6 +60,15 @@ static void check_addresses(struct loader *l, const struct node *root)
 			"is the address of /admin/listen too");
 }
 
+/* The longest that an event of this route waits by itself: for another try, or for a gap. */
+static int64_t longest_wait_s(const struct route_config *route)
+{
+	const int64_t retry_s = route->handler.type == HANDLER_NONE ? 0 : route->retry.max_age_s;
+	const int64_t gap_s = route->rule == RULE_NEXT ? route->gap_timeout_s : 0;
+
+	return retry_s > gap_s ? retry_s : gap_s;
+}
+
 /* A copy that comes when its original is forgotten but still waits for a retry would be worked too.
  */
 static void check_memory(struct loader *l, const struct node *root)
@@ -67,11 +78,7 @@ static void check_memory(struct loader *l, const struct node *root)
 	const struct node *row = list ? list->child : NULL;
 
 	for (size_t i = 0; i < c->route_count && row; i++, row = row->next) {
-		const struct route_config *route = &c->routes[i];
-
-		if (route->retry.max_age_s >= c->worker.dedupe_hours * 3600 ||
-			(route->rule == RULE_NEXT &&
-				route->gap_timeout_s >= c->worker.dedupe_hours * 3600))
+		if (longest_wait_s(&c->routes[i]) >= c->worker.dedupe_hours * 3600)
 			caution(l, row,
 				"its events may wait as long as ids are remembered: "
 				"/worker/dedupe_hours should be longer than retry.max_age_s and "

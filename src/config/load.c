@@ -31,40 +31,44 @@ const struct override *override_of(
 	return NULL;
 }
 
-static void add(struct loader *l, enum problem_level level, const struct node *at, const char *text)
-{
-	const struct override *set =
-		at ? override_of(l->overrides, l->override_count, at->pointer) : NULL;
-
-	if (level == PROBLEM_ERROR)
-		l->errors++;
-	config_report_add(l->report, level, at ? at->pointer : "", at ? at->line : 0,
-		set ? "%s (set by %s in the environment)" : "%s%s", text, set ? set->variable : "");
-}
-
 /* Long enough for a sentence with a list of names; a longer one is cut. */
 #define PROBLEM_TEXT_MAX 700
 
+PRINTF_LIKE(4, 0)
+static void add(struct loader *l, enum problem_level level, const struct node *at, const char *fmt,
+	va_list args)
+{
+	const struct override *set =
+		at ? override_of(l->overrides, l->override_count, at->pointer) : NULL;
+	const struct config_problem place = { .level = level,
+		.pointer = at ? at->pointer : "",
+		.line = at ? at->line : 0,
+		.variable = set ? set->variable : NULL };
+	char text[PROBLEM_TEXT_MAX];
+
+	if (level == PROBLEM_ERROR)
+		l->errors++;
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	report_problem(l->report, &place, set ? "%s (set by %s in the environment)" : "%s%s", text,
+		set ? set->variable : "");
+}
+
 void problem(struct loader *l, const struct node *at, const char *fmt, ...)
 {
-	char text[PROBLEM_TEXT_MAX];
 	va_list args;
 
 	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
+	add(l, PROBLEM_ERROR, at, fmt, args);
 	va_end(args);
-	add(l, PROBLEM_ERROR, at, text);
 }
 
 void caution(struct loader *l, const struct node *at, const char *fmt, ...)
 {
-	char text[PROBLEM_TEXT_MAX];
 	va_list args;
 
 	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
+	add(l, PROBLEM_WARNING, at, fmt, args);
 	va_end(args);
-	add(l, PROBLEM_WARNING, at, text);
 }
 
 bool has_problem(const struct loader *l, const char *pointer)
@@ -163,13 +167,16 @@ static void load_tree(struct loader *l, struct node *root)
 	struct node *sources, *routes;
 
 	apply_environment(l, root);
+	find_backend(l, root);
 	check_tree(l, root);
 	if (l->arena->failed)
 		return;
+	set_backend_defaults(l, root);
 	store_members(l, root, l->config);
 	sources = member_to_fill(root, "sources", NODE_OBJECT);
 	routes = member_to_fill(root, "routes", NODE_ARRAY);
 	load_client_rate(l, root);
+	load_backend(l, root);
 	if (sources)
 		load_sources(l, sources);
 	if (routes)
@@ -180,18 +187,20 @@ static void load_tree(struct loader *l, struct node *root)
 	check_token_file(l, root);
 }
 
+/* The first of them, for who has room for one line. */
 static enum err_code fail(const struct loader *l, struct err *err)
 {
-	const struct config_problem *first = NULL;
+	const struct config_problem *first = config_report_error(l->report);
+	struct buf text = BUF_INIT(CONFIG_BYTES_MAX);
+	enum err_code rc;
 
-	for (size_t i = 0; !first && i < l->report->count; i++) {
-		if (l->report->problems[i].level == PROBLEM_ERROR)
-			first = &l->report->problems[i];
-	}
-	if (!first)
-		return err_set(err, ERR_CONFIG, "%s: not valid", l->config->path);
-	return err_set(err, ERR_CONFIG, "%s:%u: %s: %s%s", l->config->path, first->line,
-		first->pointer, first->text, l->errors > 1 ? " (and more)" : "");
+	if (first && config_problem_put(&text, first, l->config->path, NULL) == ERR_OK)
+		rc = err_set(err, ERR_CONFIG, "%s%s", buf_str(&text),
+			l->errors > 1 ? " (and more)" : "");
+	else
+		rc = err_set(err, ERR_CONFIG, "%s: not valid", l->config->path);
+	buf_done(&text);
+	return rc;
 }
 
 static enum err_code build(struct config_state *state, struct slice text, char *const *environ_list,

@@ -28,11 +28,9 @@
 		.option = {.pattern = where, .type = OPTION_OBJECT, .flags = flag, .help = text }  \
 	}
 
-static const char *const backends[] = { "embedded", NULL };
-static const char *const backends_later[] = { "kafka", NULL };
+static const char *const backends[] = { "embedded", "kafka", NULL };
 static const char *const roles[] = { "current", "next", "previous", NULL };
-static const char *const acks[] = { "queue", NULL };
-static const char *const acks_later[] = { "spool", NULL };
+static const char *const acks[] = { "queue", "spool", NULL };
 /* In the order of their enums. */
 static const char *const reuses[] = { "duplicate", "quarantine", NULL };
 static const char *const replays[] = { "quarantine", "apply", NULL };
@@ -58,7 +56,8 @@ OBJECT("/ingress", 0, "The listener that takes webhooks."),
 	"Address of the hook listener." },
 	CONFIG_AT(ingress.listen) },
 { { "/ingress/max_body_bytes", OPTION_INTEGER, 0, "1048576", 1, MIB(8), "bytes", NULL, NULL,
-	"Largest body that is taken; a larger one is answered with 413." },
+	"Largest body that is taken; a larger one is answered with 413. On Kafka 524288 at most, and by "
+	"default." },
 	CONFIG_AT(ingress.max_body_bytes) },
 { { "/ingress/max_header_bytes", OPTION_INTEGER, OPTION_RESTART, "16384", 256, KIB(64), "bytes",
 	NULL, NULL, "Largest request head that is taken; a larger one is answered with 431." },
@@ -98,24 +97,44 @@ OBJECT("/admin", 0, "The listeners for health, metrics and commands."),
 
 OBJECT("/queue", 0, "The durable log between ingress and worker."),
 { { "/queue/backend", OPTION_WORD, OPTION_RESTART | OPTION_WORD_TEXT, "\"embedded\"", 0, 0, NULL,
-	backends, backends_later, "What keeps the log." },
+	backends, NULL, "What keeps the log: files of this machine, or Kafka." },
 	CONFIG_AT(queue.backend) },
-{ { "/queue/retention_hours", OPTION_INTEGER, OPTION_RESTART, "168", 0, 87600, "h", NULL, NULL,
+{ { "/queue/retention_hours", OPTION_INTEGER, OPTION_RESTART | OPTION_EMBEDDED, "168", 0, 87600, "h", NULL, NULL,
 	"How long events that have ended stay in the log." },
 	CONFIG_AT(queue.retention_hours) },
-{ { "/queue/max_bytes", OPTION_INTEGER, OPTION_RESTART, "10737418240", KIB(64), MAX_BYTES, "bytes",
+{ { "/queue/max_bytes", OPTION_INTEGER, OPTION_RESTART | OPTION_EMBEDDED, "10737418240", KIB(64), MAX_BYTES, "bytes",
 	NULL, NULL, "Size of the log; full of events that have not ended it refuses more." },
 	CONFIG_AT(queue.max_bytes) },
 { { "/queue/segment_bytes", OPTION_INTEGER, OPTION_RESTART, "16777216", KIB(64), MIB(1024), "bytes",
-	NULL, NULL, "Size of one file of the log; one is always allocated ahead." },
+	NULL, NULL, "Size of one file of the log, on Kafka of the spool; one is always allocated ahead." },
 	CONFIG_AT(queue.segment_bytes) },
 { { "/queue/reserve_bytes", OPTION_INTEGER, OPTION_RESTART, "67108864", 0, MAX_BYTES, "bytes", NULL,
 	NULL, "Disk space that the log leaves to the state." },
 	CONFIG_AT(queue.reserve_bytes) },
-LATER("/queue/topic"),
-LATER("/queue/group"),
-LATER("/queue/properties"),
-LATER("/queue/create_topics"),
+{ { "/queue/topic", OPTION_TEXT, OPTION_RESTART | OPTION_KAFKA, "\"postern.events\"", 1, 249, NULL,
+	NULL, NULL, "Kafka: the topic of the events, and the first part of the names of the others." },
+	CONFIG_AT(queue.topic) },
+{ { "/queue/group", OPTION_TEXT, OPTION_RESTART | OPTION_KAFKA, "\"postern\"", 1, 255, NULL, NULL,
+	NULL, "Kafka: the workers of one group share the partitions." },
+	CONFIG_AT(queue.group) },
+{ { "/queue/create_topics", OPTION_BOOL, OPTION_RESTART | OPTION_KAFKA, "true", 0, 0, NULL, NULL, NULL,
+	"Kafka: make topics that are not there." },
+	CONFIG_AT(queue.create_topics) },
+{ { "/queue/partitions", OPTION_INTEGER, OPTION_RESTART | OPTION_KAFKA, "12", 1, 1000, NULL, NULL, NULL,
+	"Kafka: partitions of topics that are made; of those that are there the count is fixed." },
+	CONFIG_AT(queue.partitions) },
+{ { "/queue/properties", OPTION_MAP, OPTION_RESTART | OPTION_KAFKA, "{}", 0, 0, NULL, NULL, NULL,
+	"Kafka: settings of librdkafka, by its names; \"bootstrap.servers\" must be one." },
+	NOT_STORED },
+{ { "/queue/properties/*", OPTION_SETTING, OPTION_RESTART | OPTION_LINES, NULL, 0, 65536, NULL, NULL,
+	NULL, "A value; passwords and private keys are references: {\"file\": F} or {\"env\": E}." },
+	NOT_STORED },
+{ { "/queue/properties/*/file", OPTION_PATH, OPTION_RESTART, NULL, 1, 4000, NULL, NULL, NULL,
+	"File that holds the value." },
+	KEY_AT(file) },
+{ { "/queue/properties/*/env", OPTION_TEXT, OPTION_RESTART, NULL, 1, 256, NULL, NULL, NULL,
+	"Environment variable that holds the value." },
+	KEY_AT(env) },
 
 { { "/sources", OPTION_MAP, 0, "{}", 0, 0, NULL, NULL, NULL,
 	"The senders, by the name that stands in their URL: /hooks/NAME." },
@@ -170,8 +189,9 @@ OBJECT("/sources/*/rate_limit", OPTION_OPTIONAL,
 { { "/sources/*/rate_limit/burst", OPTION_NUMBER, 0, NULL, 1, 10000000, "requests", NULL, NULL,
 	"What may come at once; by default a second's worth." },
 	SOURCE_AT(rate.burst) },
-{ { "/sources/*/ack_from", OPTION_WORD, OPTION_WORD_TEXT, "\"queue\"", 0, 0, NULL, acks, acks_later,
-	"What must hold an event before it is acknowledged." },
+{ { "/sources/*/ack_from", OPTION_WORD, OPTION_WORD_TEXT, "\"queue\"", 0, 0, NULL, acks, NULL,
+	"What must hold an event before it is acknowledged: the queue, or, while Kafka is away, the "
+	"spool of this machine, which is the default there for senders that never try again." },
 	NOT_STORED },
 { { "/sources/*/on_reuse", OPTION_WORD, 0, "\"duplicate\"", 0, 0, NULL, reuses, NULL,
 	"What becomes of a known id with another body." },
@@ -330,7 +350,7 @@ OBJECT("/worker", 0, "The half that works events."),
 	CONFIG_AT(worker.parked_max_bytes) },
 
 OBJECT("/dlq", 0, "Dead letters."),
-{ { "/dlq/max_bytes", OPTION_INTEGER, OPTION_RESTART, "1073741824", KIB(64), MAX_BYTES, "bytes", NULL,
+{ { "/dlq/max_bytes", OPTION_INTEGER, OPTION_RESTART | OPTION_EMBEDDED, "1073741824", KIB(64), MAX_BYTES, "bytes", NULL,
 	NULL, "Size; when it is full the routes that need it pause." },
 	CONFIG_AT(dlq.max_bytes) },
 { { "/dlq/retention_hours", OPTION_INTEGER, OPTION_RESTART, "720", 1, 87600, "h", NULL, NULL,

@@ -1,7 +1,7 @@
-/* report.c - the list of what is wrong with a config.
+/* report.c - the list of what is wrong with a config, and how each problem reads.
  *
- * Deliberately not here: printing it, which is floor 4's. */
-#include "postern/config.h"
+ * Deliberately not here: where it is printed, which is floor 4's. */
+#include "config_priv.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@ static void problem_done(struct config_problem *problem)
 {
 	/* The members are const for readers only; the report owns them. */
 	free((void *)(uintptr_t)problem->pointer);
+	free((void *)(uintptr_t)problem->variable);
 	free((void *)(uintptr_t)problem->text);
 }
 
@@ -34,23 +35,66 @@ static bool add(struct config_report *report, const struct config_problem *probl
 	return true;
 }
 
+PRINTF_LIKE(3, 0)
+static void keep(struct config_report *report, const struct config_problem *place, const char *fmt,
+	va_list args)
+{
+	struct config_problem problem = { .level = place->level, .line = place->line };
+	char *text = NULL;
+
+	if (!report || vasprintf(&text, fmt, args) < 0)
+		return;
+	problem.text = text;
+	problem.pointer = strdup(place->pointer ? place->pointer : "");
+	problem.variable = place->variable ? strdup(place->variable) : NULL;
+	if (!problem.pointer || (place->variable && !problem.variable) || !add(report, &problem))
+		problem_done(&problem);
+}
+
+void report_problem(
+	struct config_report *report, const struct config_problem *place, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	keep(report, place, fmt, args);
+	va_end(args);
+}
+
 void config_report_add(struct config_report *report, enum problem_level level, const char *pointer,
 	unsigned line, const char *fmt, ...)
 {
-	struct config_problem problem = { .level = level, .line = line };
-	char *text = NULL;
+	const struct config_problem place = { .level = level, .pointer = pointer, .line = line };
 	va_list args;
-	int len;
 
-	if (!report)
-		return;
 	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
+	keep(report, &place, fmt, args);
 	va_end(args);
-	if (len < 0)
-		return;
-	problem.text = text;
-	problem.pointer = strdup(pointer ? pointer : "");
-	if (!problem.pointer || !add(report, &problem))
-		problem_done(&problem);
+}
+
+const struct config_problem *config_report_error(const struct config_report *report)
+{
+	for (size_t i = 0; i < report->count; i++) {
+		if (report->problems[i].level == PROBLEM_ERROR)
+			return &report->problems[i];
+	}
+	return NULL;
+}
+
+enum err_code config_problem_put(
+	struct buf *out, const struct config_problem *problem, const char *path, struct err *err)
+{
+	const char *warning = problem->level == PROBLEM_WARNING ? "warning: " : "";
+	enum err_code rc = ERR_OK;
+
+	/* The file is not to blame for a variable, which the text names. */
+	if (!problem->variable && problem->line > 0)
+		rc = buf_putf(out, err, "%s:%u: ", path, problem->line);
+	else if (!problem->variable)
+		rc = buf_putf(out, err, "%s: ", path);
+	if (rc == ERR_OK && problem->pointer[0])
+		rc = buf_putf(out, err, "%s: ", problem->pointer);
+	if (rc == ERR_OK)
+		rc = buf_putf(out, err, "%s%s", warning, problem->text);
+	return rc;
 }

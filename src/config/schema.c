@@ -139,6 +139,14 @@ static void write_number(struct writer *w, const struct config_option *option)
 	number(w, "maximum", option->max);
 }
 
+static void write_setting(struct writer *w, const struct option_row *row)
+{
+	name(w, "anyOf");
+	raw(w, "[{\"type\":[\"string\",\"number\",\"boolean\"]},{");
+	write_object(w, row);
+	raw(w, "}]");
+}
+
 static void write_type(struct writer *w, const struct option_row *row)
 {
 	const struct config_option *option = &row->option;
@@ -164,6 +172,7 @@ static void write_type(struct writer *w, const struct option_row *row)
 	case OPTION_INTEGER:
 	case OPTION_NUMBER: write_number(w, option); break;
 	case OPTION_BOOL: text(w, "type", "boolean"); break;
+	case OPTION_SETTING: write_setting(w, row); break;
 	case OPTION_TEXT:
 	case OPTION_WORD:
 	case OPTION_PATH:

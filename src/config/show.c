@@ -119,6 +119,7 @@ static const char *type_text(enum option_type type)
 	case OPTION_ADDRESS: return "address";
 	case OPTION_URL: return "url";
 	case OPTION_TIME: return "time";
+	case OPTION_SETTING: return "text or reference";
 	case OPTION_SCHEME: return "scheme";
 	case OPTION_LATER: return "not supported yet";
 	}

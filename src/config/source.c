@@ -41,7 +41,7 @@ void load_key(struct loader *l, const struct node *node, struct key_ref *out)
 			"better");
 }
 
-static void load_source_key(struct loader *l, const struct node *node, struct key_ref *out)
+void load_key_ref(struct loader *l, const struct node *node, struct key_ref *out)
 {
 	*out = (struct key_ref){ .not_before_ms = INT64_MIN,
 		.not_after_ms = INT64_MAX,
@@ -63,7 +63,7 @@ static void load_keys(struct loader *l, const struct node *source, struct source
 		return;
 	out->keys = keys;
 	for (const struct node *key = list ? list->child : NULL; key; key = key->next)
-		load_source_key(l, key, &keys[out->key_count++]);
+		load_key_ref(l, key, &keys[out->key_count++]);
 }
 
 static void load_secrets(struct loader *l, const struct node *source, struct source_config *out)
@@ -81,7 +81,7 @@ static void load_secrets(struct loader *l, const struct node *source, struct sou
 		secret->name = node->name;
 		if (!config_name_is_sane(slice_str(node->name)))
 			problem(l, node, "the name must have 1 to 64 of A-Z a-z 0-9 . _ -");
-		load_source_key(l, node, &secret->ref);
+		load_key_ref(l, node, &secret->ref);
 	}
 }
 
@@ -164,6 +164,31 @@ static void check_source(struct loader *l, const struct node *node, struct sourc
 		problem(l, node, "needs \"keys\": [{\"file\": \"keys/%s.key\"}]", node->name);
 }
 
+/* A sender that never tries again loses what is refused while Kafka is away. */
+static bool spools_by_default(const struct loader *l, const struct source_config *source)
+{
+	const struct node *retries = node_member(source->scheme, "retries");
+
+	return l->on_kafka && retries && slice_eq_str(node_text(retries), "none");
+}
+
+static void load_ack(struct loader *l, struct node *node, struct source_config *out)
+{
+	struct node *ack = node->child;
+
+	while (ack && strcmp(ack->name, "ack_from") != 0)
+		ack = ack->next;
+	if (!ack || !out->scheme)
+		return;
+	if (!is_given(l, ack) && spools_by_default(l, out)) {
+		ack->string = "spool";
+		ack->length = strlen(ack->string);
+	}
+	out->ack_from_spool = slice_eq_str(node_text(ack), "spool");
+	if (out->ack_from_spool && l->on_embedded)
+		problem(l, ack, "\"spool\" goes with \"backend\": \"kafka\"");
+}
+
 static void load_source(struct loader *l, struct node *node, struct source_config *out)
 {
 	struct node *limit = NULL;
@@ -179,6 +204,7 @@ static void load_source(struct loader *l, struct node *node, struct source_confi
 	if (limit)
 		fill_burst(l, limit, &out->rate);
 	out->scheme = merge_scheme(l, node);
+	load_ack(l, node, out);
 	load_keys(l, node, out);
 	load_secrets(l, node, out);
 	check_source(l, node, out);

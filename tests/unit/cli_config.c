@@ -17,17 +17,12 @@ const char *cli_get(const struct cli *cli, const char *name)
 	return running && strcmp(name, "--running") == 0 ? "" : NULL;
 }
 
-int cli_fail(const struct err *err)
+int cli_with_config(struct cli *cli, bool warnings, cli_work *work, const void *ctx)
 {
-	return err_exit(err->code);
-}
+	struct err err = ERR_INIT;
 
-int cli_config(const struct cli *cli, bool warnings, struct config **out)
-{
-	(void)cli;
 	(void)warnings;
-	*out = config_ref(files->config);
-	return 0;
+	return work(cli, files->config, ctx, &err) == ERR_OK ? 0 : err_exit(err.code);
 }
 
 void cli_out(struct slice text)
@@ -125,7 +120,7 @@ static void explain_tells_what_there_is(void **state)
 	assert_int_equal(run(&cmd_config_explain, false, "/ingress/client_rate_limit"), 0);
 	assert_non_null(strstr(output, "  from     absent\n"));
 	assert_int_equal(run(&cmd_config_explain, true, "/queue/backend"), 0);
-	assert_non_null(strstr(output, "\"words\":[\"embedded\"]"));
+	assert_non_null(strstr(output, "\"words\":[\"embedded\",\"kafka\"]"));
 	assert_int_equal(run(&cmd_config_explain, false, "/dlq/max_byte"), 1);
 	assert_int_equal(output_len, 0);
 }

@@ -99,20 +99,29 @@ static void names_that_fit_nothing_or_too_much(void **state)
 		const char *variable, *words;
 	} rows[] = {
 		{ "POSTERN__INGRES__LISTEN=x",
-			"POSTERN__INGRES__LISTEN in the environment: no such "
-			"option; did you mean \"ingress\"?" },
-		{ "POSTERN__INGRESS__LISTE=x", "POSTERN__INGRESS__LISTE in the environment" },
-		{ "POSTERN__INGRESS__=x", "no such option" },
-		{ "POSTERN__=x", "no such option" },
+			"POSTERN__INGRES__LISTEN in the environment: no such option; did you mean "
+			"POSTERN__INGRESS__LISTEN (/ingress/listen)?" },
+		{ "POSTERN__INGRESS__LISTE=x", "did you mean POSTERN__INGRESS__LISTEN (" },
+		{ "POSTERN__INGRES__LISTE=x", "did you mean POSTERN__INGRESS__LISTEN (" },
+		{ "POSTERN__INGRESS__=x", "did you mean POSTERN__INGRESS (/ingress)?" },
+		{ "POSTERN__INGRESS__LISTEN__X=1", "did you mean POSTERN__INGRESS__LISTEN (" },
+		{ "POSTERN__SOURCES__A_C__TENENT=x",
+			"did you mean POSTERN__SOURCES__A_B__TENANT (/sources/a-b/tenant)?" },
+		{ "POSTERN__ROUTES__0__HANDLE__URL=x",
+			"did you mean POSTERN__ROUTES__0__HANDLER__URL (/routes/0/handler/url)?" },
+		{ "POSTERN__INGRESS__ZZZZZZ=x", "no such option; there are listen, max_body_" },
+		{ "POSTERN__=x", "no such option; there are $schema, data_dir" },
+		{ "POSTERN__ZZZZZZZZZ__LISTEN=x", "no such option; there are $schema, data_dir" },
 		{ "POSTERN__SOURCES__NOBODY__TENANT=x", "no such source" },
 		{ "POSTERN__ROUTES__1__CONCURRENCY=1", "no such option" },
 		{ "POSTERN__ROUTES__X__CONCURRENCY=1", "no such option" },
-		{ "POSTERN__INGRESS__LISTEN__X=1", "no such option" },
 		{ "POSTERN__SOURCES__A_B__TENANT=x",
 			"ambiguous: /sources/a-b/tenant or /sources/a_b/tenant" },
 	};
 	static const char twins[] = "{\"sources\":{\"a-b\":{\"preset\":\"github\"," KEYS "},"
-				    "\"a_b\":{\"preset\":\"github\"," KEYS "}}}";
+				    "\"a_b\":{\"preset\":\"github\"," KEYS "}},"
+				    "\"routes\":[{\"name\":\"x\","
+				    "\"handler\":{\"type\":\"none\"}}]}";
 	struct files *f = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -126,6 +135,33 @@ static void names_that_fit_nothing_or_too_much(void **state)
 			fail_msg("%s", rows[i].variable);
 		}
 	}
+}
+
+/* Neither the file nor a line of it is blamed for what the environment says. */
+static void a_mistake_in_the_environment_reads_so(void **state)
+{
+	struct files *f = *state;
+	struct buf text = BUF_INIT(KIB(4));
+	const struct config_problem *first;
+	ENVIRON(env, "POSTERN__INGRES__LISTEN=x", "X=1");
+	ENVIRON(late, "POSTERN__SHUTDOWN_TIMEOUT_S=soon", "X=1");
+
+	assert_int_equal(files_load(f, base, env), ERR_CONFIG);
+	first = config_report_error(&f->report);
+	assert_non_null(first);
+	assert_string_equal(first->variable, "POSTERN__INGRES__LISTEN");
+	assert_int_equal(config_problem_put(&text, first, f->path, NULL), ERR_OK);
+	assert_string_equal(buf_str(&text),
+		"POSTERN__INGRES__LISTEN in the environment: no such option; did you mean "
+		"POSTERN__INGRESS__LISTEN (/ingress/listen)?");
+	assert_string_equal(f->err.text, buf_str(&text));
+	assert_int_equal(files_load(f, base, late), ERR_CONFIG);
+	assert_string_equal(f->err.text,
+		"/shutdown_timeout_s: must be a whole number, but is a text (set by "
+		"POSTERN__SHUTDOWN_TIMEOUT_S in the environment)");
+	assert_string_equal(
+		config_report_error(&f->report)->variable, "POSTERN__SHUTDOWN_TIMEOUT_S");
+	buf_done(&text);
 }
 
 static void two_variables_for_one_place(void **state)
@@ -181,6 +217,7 @@ int main(void)
 		FILES_TEST(the_scheme_can_be_reached),
 		FILES_TEST(a_whole_object_may_come_from_a_variable),
 		FILES_TEST(names_that_fit_nothing_or_too_much),
+		FILES_TEST(a_mistake_in_the_environment_reads_so),
 		FILES_TEST(two_variables_for_one_place),
 		FILES_TEST(a_mistake_in_a_variable_names_it),
 		FILES_TEST(a_value_is_utf8),

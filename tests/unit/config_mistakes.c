@@ -85,13 +85,6 @@ static void what_is_not_supported_yet(void **state)
 {
 	static const struct mistake rows[] = {
 		{ "{\"ingress\":{\"tls\":{}}}", "/ingress/tls", 1, "is not supported yet" },
-		{ "{\"queue\":{\"backend\":\"kafka\"}}", "/queue/backend", 1,
-			"\"kafka\" is not supported yet" },
-		{ "{\"queue\":{\"topic\":\"t\"}}", "/queue/topic", 1, "not supported yet" },
-		{ "{\"queue\":{\"group\":\"t\"}}", "/queue/group", 1, "not supported yet" },
-		{ "{\"queue\":{\"properties\":{}}}", "/queue/properties", 1, "not supported yet" },
-		{ "{\"queue\":{\"create_topics\":true}}", "/queue/create_topics", 1,
-			"not supported yet" },
 		{ "{\"lanes\":{}}", "/lanes", 1, "not supported yet" },
 		{ "{\"security\":{}}", "/security", 1, "not supported yet" },
 		{ SOURCE("\"stream\":{\"topic\":\"t\"}"), "/sources/a/stream", 2,
@@ -103,8 +96,6 @@ static void what_is_not_supported_yet(void **state)
 		{ SOURCE("\"issuer\":{}"), "/sources/a/issuer", 2, "not supported yet" },
 		{ SOURCE("\"principal\":\"x\""), "/sources/a/principal", 2, "not supported yet" },
 		{ SOURCE("\"lane\":\"x\""), "/sources/a/lane", 2, "not supported yet" },
-		{ SOURCE("\"preset\":\"github\",\"ack_from\":\"spool\"," KEYS),
-			"/sources/a/ack_from", 2, "\"spool\" is not supported yet" },
 		{ ROUTE("\"name\":\"x\",\"handler\":{\"type\":\"plugin\"}"),
 			"/routes/0/handler/type", 2, "\"plugin\" is not supported yet" },
 		{ ROUTE("\"name\":\"x\",\"handler\":{\"type\":\"topic\"}"),

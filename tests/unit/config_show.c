@@ -103,7 +103,9 @@ static void every_origin_is_told(void **state)
 		{ "/routes/0/version_rule", "/words/2", "next" },
 		{ "/routes/0/handler/timeout_ms", "/from", "default" },
 		{ "/routes/9/handler", "/from", "absent" },
-		{ "/queue/topic", "/type", "not supported yet" },
+		{ "/queue/topic", "/type", "text" },
+		{ "/queue/topic", "/from", "absent" },
+		{ "/lanes", "/type", "not supported yet" },
 		{ "", "/value/shutdown_timeout_s", "10" },
 	};
 	struct files *f = *state;
