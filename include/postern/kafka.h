@@ -12,8 +12,8 @@
  * that their event came from.
  *
  * Owns:    the handle lives until every queue and group made from it is closed.
- * Threads: kafka_open/close from one thread; the rest from any. Completions come on one thread of
- *          the handle's own.
+ * Threads: kafka_open/close from one thread; the rest from any. Completions come on threads of the
+ *          handle's own: those of the events on one, those of all outputs on another.
  * Errors:  ERR_CONFIG (a property that librdkafka refuses, a changed partition count: do not
  *          retry), ERR_UNREACHABLE, ERR_TIMEOUT (retry), ERR_CORRUPT (a log that lost records that
  *          we need: stop), ERR_FENCED (another process owns the lane now). */
@@ -36,9 +36,9 @@ struct kafka_opts {
 	int32_t partitions;           /* of topics that are created; 0: 12 */
 	int64_t journal_retention_ms; /* of a journal that is created; a smaller one is ERR_CONFIG
 				       */
-	int64_t output_retention_ms[STREAM_COUNT]; /* of dlq and quarantine that are created */
+	int64_t output_retention_ms[STREAM_COUNT]; /* of topics that are created; 0: the broker's */
 	size_t max_record_bytes;                   /* key, headers and body of the largest event */
-	int64_t delivery_timeout_ms;               /* 0: 8000 */
+	int64_t delivery_timeout_ms; /* 0: 8000; the property message.timeout.ms comes first */
 	const struct clock *clock;
 };
 /* Checks the properties, starts the handles. No broker is needed for it: the ingress may start with
@@ -46,6 +46,9 @@ struct kafka_opts {
 MUST_CHECK enum err_code kafka_open(
 	const struct kafka_opts *opts, struct kafka **out, struct err *err);
 void kafka_close(struct kafka **kafka);
+/* Are the properties ones that the library takes, and that leave what must be so alone? Nothing is
+ * started; a value may stand for a secret. ERR_CONFIG names the property. */
+MUST_CHECK enum err_code kafka_check(const struct kafka_opts *opts, struct err *err);
 
 /* Ask the brokers: topics exist (or are created), their partition counts agree with each other and
  * with `expected` (0: not known yet), retention and size limits suffice; then warms every producer.
@@ -65,16 +68,49 @@ const char *kafka_library_version(void);
 /* Partition of a key: (murmur2(key) & 0x7fffffff) % partitions. */
 int32_t kafka_partition(struct slice key, int32_t partitions);
 
-/* The ingress half: queue_append(STREAM_EVENTS), queue_room and queue_stat work, the rest is
- * ERR_STOPPED. done as in queue.h; a record's result is ERR_OK only when all in-sync replicas have
- * it, ERR_UNAVAILABLE when it surely is not there, ERR_OUTCOME_UNKNOWN otherwise. A fatal error of
- * the producer makes a new one that appends again, in order, what was not acknowledged. Closing
- * flushes until delivery_timeout_ms, then completes what is left as not known. */
+/* The ingress half: queue_append(STREAM_EVENTS), queue_room and queue_stat (appended alone) work,
+ * the rest is ERR_STOPPED. Nothing is taken before kafka_settle() has succeeded (ERR_UNREACHABLE),
+ * nor once the topics are seen to have changed (ERR_CONFIG). done as in queue.h; a record's result
+ * is ERR_OK only when all in-sync replicas have it, ERR_UNAVAILABLE when it surely is not there,
+ * ERR_OUTCOME_UNKNOWN otherwise. A fatal error of the producer makes a new one that appends again,
+ * in order, what was not acknowledged. Closing flushes until delivery_timeout_ms, then completes
+ * what is left as not known, or as surely not there. */
 MUST_CHECK enum err_code queue_kafka_ingress(
 	struct kafka *kafka, queue_done_fn *done, void *ctx, struct queue **out, struct err *err);
 
+/* The same with a segmented log of this machine in front of it, for when Kafka is away: records that
+ * say so (record.spools) are ERR_OK as well once that log has them on disk, and a thread brings them
+ * to Kafka when it is back, those of a partition in their order. As long as the log holds anything
+ * for a partition, every new record of it goes there; one that may not is ERR_UNAVAILABLE. What was
+ * sent with success before the first failure of its partition is known stays in front of it. Until
+ * the partitions are known, and until what the log held at the start has been read, that means all
+ * of them. ERR_LOCKED: another process has the log.
+ *
+ * Nothing that is in the log is ever given up: what the brokers refuse is sent again and again. A
+ * crash sends a suffix again. Full, or the oldest is over max_age_ms and Kafka still away: new
+ * records are ERR_UNAVAILABLE. queue_room(): ERR_OK where the one or the other way has room.
+ * Closing leaves in the log what is there. */
+struct spool_opts {
+	const char *dir; /* data_dir/spool; made when it is missing */
+	int64_t max_bytes, segment_bytes, reserve_bytes;
+	int64_t max_age_ms;
+	queue_done_fn *done;
+	void *ctx;
+	const struct clock *clock;
+};
+MUST_CHECK enum err_code queue_spool_open(struct kafka *kafka, const struct spool_opts *opts,
+	struct queue **out, struct err *err);
+struct spool_stat {
+	int64_t records, bytes; /* waiting; on disk */
+	int64_t oldest_ms;      /* when the oldest was appended (wall time); 0: none waits */
+	bool is_away;           /* records that may go to the log for the lack of Kafka */
+};
+void queue_spool_stat(struct queue *spool, struct spool_stat *out);
+
 /* One lane of the working half: reads its partition of the events, appends to its journal, its dlq
- * and quarantine. Opens nothing on the broker until it is used. */
+ * and quarantine. Asks nothing of the broker until it is used. A handle has at most one lane open
+ * for each partition. Retention is the topics' own: queue_done() is a hint for the group's lag, and
+ * queue_drop_oldest() is ERR_FULL. queue_stat() asks the broker every other second at most. */
 struct kafka_lane_opts {
 	int32_t partition;
 	queue_done_fn *outputs_done; /* of appends to dlq and quarantine */

@@ -78,7 +78,8 @@ MUST_CHECK enum err_code queue_read(struct queue *queue, enum stream stream, int
 	size_t max, size_t max_bytes, int64_t deadline_ms, struct queue_batch *out,
 	struct err *err);
 void queue_release(struct queue *queue, struct queue_batch *batch);
-/* Make a reader that waits return (any thread). When none waits, the next wait ends at once. */
+/* Make a reader that waits return (any thread). When none waits, the next wait ends at once. For
+ * STREAM_EVENTS also a queue_follow() that waits: it gives nothing then. */
 void queue_wake(struct queue *queue, enum stream stream);
 
 struct stream_stat {
@@ -117,12 +118,14 @@ bool queue_keeps_journal(const struct queue *queue);
 /* Where the journal begins and ends now. ERR_OK with 0, 0 where none is kept. */
 MUST_CHECK enum err_code queue_journal_bounds(struct queue *queue, int64_t deadline_ms,
 	int64_t *out_first, int64_t *out_end, struct err *err);
-/* Follow from this offset on; state: the fold of everything before it. */
+/* Follow from this offset on; state: the fold of everything before it. NULL: that is not known, and
+ * queue_follow() gives every record, valid or not, so that a checkpoint can be looked for. */
 MUST_CHECK enum err_code queue_journal_seek(
 	struct queue *queue, int64_t offset, const struct journal_state *state, struct err *err);
 /* The next valid record, whoever wrote it; what is not valid is counted and passed over. bytes
- * empty when deadline_ms (monotonic) came first. The bytes live until the next call of this or of
- * queue_journal(). ERR_CORRUPT: the journal lost records from here on. */
+ * empty when deadline_ms (monotonic) or a wake came first. The bytes live until the next call of
+ * this or of queue_journal(). ERR_CORRUPT: the journal lost records from here on, or holds one that
+ * cannot be read (told again until a seek); ERR_STOPPED; anything else may pass: call again. */
 struct journal_read {
 	struct slice bytes;
 	int64_t offset, time_ms; /* of the record; next_offset: behind everything read so far */
@@ -130,10 +133,12 @@ struct journal_read {
 };
 MUST_CHECK enum err_code queue_follow(
 	struct queue *queue, int64_t deadline_ms, struct journal_read *out, struct err *err);
-/* Append a record (claim, batch or release) and wait until it is read back as valid. ERR_FENCED:
- * a valid record of another writer came first; queue_follow() gives it next. ERR_STOPPED: the
- * queue was woken (queue_wake on STREAM_EVENTS does not do it; queue_journal_stop does). */
+/* Append a record (claim, batch or release) and wait until it is read back as valid, however long
+ * Kafka is away. ERR_FENCED: another valid record came first; queue_follow() gives it next. That is
+ * the end of a batch. A claim may still become valid behind the last batches of the owner before:
+ * queue_follow() gives it in its turn, and who finds its own writer in it owns the lane; nothing
+ * comes when it lost. ERR_STOPPED: queue_journal_stop() (queue_wake() does not do it). */
 MUST_CHECK enum err_code queue_journal(
 	struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
-/* From any thread: make queue_follow() and queue_journal() return. */
+/* From any thread, for good: queue_follow() and queue_journal() return ERR_STOPPED from now on. */
 void queue_journal_stop(struct queue *queue);

@@ -59,7 +59,7 @@ static enum err_code find_spare(struct seglog *log, struct err *err)
 
 static enum err_code open_for_writing(struct seglog *log, struct err *err)
 {
-	const char *name = stream_name(log->opts.stream);
+	const char *name = log->opts.name;
 	enum err_code rc;
 
 	assert(log->opts.done && log->opts.segment_bytes >= (int64_t)KIB(4));
@@ -106,6 +106,8 @@ enum err_code seglog_open(const struct seglog_opts *opts, struct seglog **out, s
 	log->opts.dir = strdup(opts->dir);
 	if (!log->opts.io)
 		log->opts.io = &seglog_io_system;
+	if (!log->opts.name)
+		log->opts.name = stream_name(opts->stream);
 	log->dir_fd = log->spare_fd = log->fd = log->shared.fd = -1;
 	log->current_first = log->marks_of = -1;
 	log->pending_tail = &log->pending;
@@ -188,7 +190,7 @@ static enum err_code may_take_locked(const struct seglog *log, size_t bytes, str
 	if (rc == ERR_OK && log->pending_bytes > 0 &&
 		bytes > SEGLOG_PENDING_MAX - log->pending_bytes)
 		rc = err_set(err, ERR_FULL, "%s: too many records wait to be written",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	return rc;
 }
 
@@ -204,7 +206,7 @@ static enum err_code measure(const struct seglog *log, const struct record *list
 		if (size > max)
 			return err_set(err, ERR_LIMIT,
 				"%s: a record of %zu bytes does not fit into a segment",
-				stream_name(log->opts.stream), size);
+				log->opts.name, size);
 		*out_bytes += size;
 		*out_count += 1;
 	}
@@ -219,7 +221,7 @@ enum err_code seglog_append(struct seglog *log, struct record *list, struct err 
 
 	if (log->opts.mode != SEGLOG_WRITE)
 		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	rc = measure(log, list, &bytes, &count, err);
 	if (rc != ERR_OK)
 		return rc;
@@ -248,7 +250,7 @@ static enum err_code room_locked(const struct seglog *log, int64_t need, struct 
 		return ERR_OK;
 	if (log->no_spare == ERR_OK && log->files.count == 0 && !log->spare_taken)
 		return err_set(err, ERR_FULL, "%s: a segment is being prepared",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	return refusal_locked(log, err);
 }
 
@@ -260,11 +262,11 @@ enum err_code seglog_room(struct seglog *log, size_t bytes, struct err *err)
 
 	if (log->opts.mode != SEGLOG_WRITE)
 		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	need = seglog_frame_size(&probe);
 	if (need > (size_t)log->opts.segment_bytes - SEGLOG_HEAD)
 		return err_set(err, ERR_LIMIT, "%s: %zu bytes do not fit into a segment",
-			stream_name(log->opts.stream), bytes);
+			log->opts.name, bytes);
 	lock_take(&log->lock);
 	rc = room_locked(log, (int64_t)need, err);
 	lock_give(&log->lock);
@@ -293,7 +295,7 @@ enum err_code seglog_done(struct seglog *log, int64_t position, struct err *err)
 		return err_set(err, ERR_STOPPED, "the log is open for reading only");
 	if (position > seglog_end(log))
 		return err_set(err, ERR_CORRUPT, "%s: position %lld is beyond the end",
-			stream_name(log->opts.stream), (long long)position);
+			log->opts.name, (long long)position);
 	seglog_shared_set_position(&log->shared, position);
 	if (log->opts.mode != SEGLOG_WRITE)
 		return ERR_OK; /* the other process looks for itself */
@@ -312,7 +314,7 @@ enum err_code seglog_drop_oldest(struct seglog *log, int64_t *out_first, struct 
 
 	if (log->opts.mode != SEGLOG_WRITE)
 		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	lock_take(&log->lock);
 	mine = ++log->drops_wanted;
 	cond_signal(&log->to_keeper);
@@ -324,7 +326,7 @@ enum err_code seglog_drop_oldest(struct seglog *log, int64_t *out_first, struct 
 	lock_give(&log->lock);
 	if (rc != ERR_OK)
 		return err_set(err, rc, "%s: no older segment can be dropped",
-			stream_name(log->opts.stream));
+			log->opts.name);
 	return ERR_OK;
 }
 

@@ -39,6 +39,8 @@ enum seglog_mode {
 struct seglog_opts {
 	const char *dir;
 	enum stream stream;
+	const char *name;       /* in metrics and texts; NULL: the stream's */
+	const char *limit_name; /* of limits.max_bytes; NULL: the stream's */
 	enum seglog_mode mode;
 	int64_t segment_bytes, reserve_bytes;
 	struct stream_limits limits;

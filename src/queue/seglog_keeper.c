@@ -310,13 +310,14 @@ static void supply(struct seglog *log)
 	if (over_budget(log, &v))
 		(void)err_set(&err, ERR_FULL,
 			"%s: %lld bytes of records that are still wanted, the limit is %s",
-			stream_name(log->opts.stream), (long long)v.bytes,
-			limit_names[log->opts.stream]);
+			log->opts.name, (long long)v.bytes,
+			log->opts.limit_name ? log->opts.limit_name
+					     : limit_names[log->opts.stream]);
 	else if (disk_short(log, &free))
 		(void)err_set(&err, ERR_FULL,
 			"%s: %lld bytes of disk are free, a segment takes %lld and "
 			"/queue/reserve_bytes stay free",
-			stream_name(log->opts.stream), (long long)free,
+			log->opts.name, (long long)free,
 			(long long)log->opts.segment_bytes);
 	else
 		(void)make_spare(log, &err);

@@ -113,7 +113,7 @@ enum err_code seglog_lookup(
 
 	if (offset >= seglog_end(log))
 		return err_set(err, ERR_NOT_FOUND, "%s: there is no record %lld yet",
-			stream_name(log->opts.stream), (long long)offset);
+			log->opts.name, (long long)offset);
 	rc = seglog_place(log, offset, &place, &why);
 	if (rc == ERR_OK)
 		rc = look(log, &place, offset, bytes, out, &why);
@@ -125,6 +125,6 @@ enum err_code seglog_lookup(
 	lock_give(&log->lock);
 	if (seglog_place(log, offset, &place, NULL) == ERR_NOT_FOUND)
 		return err_set(err, ERR_NOT_FOUND, "%s: record %lld is not kept any more",
-			stream_name(log->opts.stream), (long long)offset);
+			log->opts.name, (long long)offset);
 	return err_set(err, rc, "%s", why.text);
 }

@@ -124,7 +124,7 @@ enum err_code seglog_place(
 	lock_give(&log->lock);
 	return rc == ERR_OK ? rc
 			    : err_set(err, rc, "%s: record %lld is not kept any more",
-				      stream_name(log->opts.stream), (long long)offset);
+				      log->opts.name, (long long)offset);
 }
 
 int64_t seglog_first(struct seglog *log)

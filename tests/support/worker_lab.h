@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -478,6 +480,22 @@ static inline void lab_close(struct lab *lab)
 	lab_remove(dir);
 }
 
+/* The disk takes no byte, until it is given back what it had. */
+static inline void lab_disk_full(struct rlimit *was)
+{
+	struct rlimit none;
+
+	assert_int_equal(sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, was), 0);
+	none = (struct rlimit){ 1, was->rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+}
+
+static inline void lab_disk_has_room(const struct rlimit *was)
+{
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, was), 0);
+}
+
 /* ---- events ------------------------------------------------------------------------ */
 
 struct lab_event {
@@ -572,8 +590,6 @@ static inline void lab_send_all(struct lab *lab, const struct lab_event *events,
 		(void)lab_send(lab, &events[i]);
 }
 
-/* ---- what became of them ----------------------------------------------------------- */
-
 static inline void lab_id16(const char *source, const char *id, uint8_t out[ID16_LEN])
 {
 	const struct event event = {
@@ -587,6 +603,59 @@ static inline void lab_id16(const char *source, const char *id, uint8_t out[ID16
 	memcpy(out, sum, ID16_LEN);
 	buf_done(&bytes);
 }
+
+/* What a worker that died left in the store: a claim without a release, and these items. */
+static inline void lab_die(
+	struct lab *lab, const struct item *items, size_t count, int64_t next_offset)
+{
+	struct journal_header header = {
+		.type = JOURNAL_CLAIM, .epoch = 41, .generation = 1, .partitions = 1
+	};
+	struct buf batch = BUF_INIT(MIB(1));
+
+	memset(header.writer, 7, WRITER_LEN);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(journal_begin(&batch, NULL), ERR_OK);
+		for (size_t j = 0; i == 1 && j < count; j++) {
+			assert_int_equal(journal_add(&batch, &items[j], NULL), ERR_OK);
+			assert_int_equal(store_stage(lab->store, &items[j], NULL), ERR_OK);
+		}
+		assert_int_equal(journal_end(&batch, &header, NULL), ERR_OK);
+		assert_int_equal(store_apply(lab->store, buf_slice(&batch), NULL), ERR_OK);
+		header.type = JOURNAL_BATCH;
+		header.seq = 1;
+		header.next_offset = next_offset;
+	}
+	assert_int_equal(store_commit(lab->store, NULL), ERR_OK);
+	buf_done(&batch);
+}
+
+/* The event parked after one attempt; its headers live in the buffer. */
+static inline struct item lab_park_item(const struct lab *lab, const struct lab_event *e,
+	int64_t offset, enum park_reason reason, struct buf *headers)
+{
+	char digest[65];
+	struct event event = lab_decode(lab, e, digest);
+	static struct buf subject = BUF_INIT(4096);
+	struct item item = { .type = ITEM_PARK,
+		.park = { .offset = offset,
+			.route = 1,
+			.attempts = 1,
+			.first_ms = lab_clock.wall_ms(&lab_clock),
+			.deadline_ms = lab_clock.wall_ms(&lab_clock) + 60000,
+			.reason = reason,
+			.body = SLICE_LIT("{}") } };
+
+	buf_reset(&subject);
+	assert_int_equal(event_subject(&event, &subject, NULL), ERR_OK);
+	assert_int_equal(event_encode(&event, headers, NULL), ERR_OK);
+	lab_id16("shop", e->id, item.park.id16);
+	item.park.subject = buf_slice(&subject);
+	item.park.headers = buf_slice(headers);
+	return item;
+}
+
+/* ---- what became of them ----------------------------------------------------------- */
 
 static inline bool lab_seen(struct lab *lab, const char *id, struct item_seen *out)
 {

@@ -1,0 +1,180 @@
+/* kafka_flight.c - a record on its way: into and out of the lists, to the library, to its sink.
+ *
+ * What the library does not take now waits behind what it has, and is offered again by the thread.
+ * Deliberately not here: who appends (kafka_producer.c), what is reported (kafka_poll.c). */
+#include "kafka_producer.h"
+
+#include <stdlib.h>
+
+/* ---- flights -----------------------------------------------------------------------------------
+ */
+
+void flights_init(struct flights *flights)
+{
+	flights->first = NULL;
+	flights->tail = &flights->first;
+}
+
+void flights_push(struct flights *flights, struct flight *flight)
+{
+	flight->next = NULL;
+	flight->link = flights->tail;
+	*flights->tail = flight;
+	flights->tail = &flight->next;
+}
+
+void flights_take(struct flights *flights, struct flight *flight)
+{
+	*flight->link = flight->next;
+	if (flight->next)
+		flight->next->link = flight->link;
+	else
+		flights->tail = flight->link;
+	flight->next = NULL;
+	flight->link = NULL;
+}
+
+void flight_free(struct flight *flight)
+{
+	if (flight->headers)
+		rd_kafka_headers_destroy(flight->headers);
+	free(flight);
+}
+
+enum err_code flight_loss(const struct flight *flight)
+{
+	return flight->is_unclear ? ERR_OUTCOME_UNKNOWN : ERR_UNAVAILABLE;
+}
+
+static void to_sink_locked(struct kafka_producer *p, struct kafka_sink *sink, struct flight *flight)
+{
+	struct record *record = flight->record;
+
+	record->next = NULL;
+	*sink->tail = record;
+	sink->tail = &record->next;
+	sink->ended++;
+	if (sink->metric_appends && record->result == ERR_OK)
+		metric_add(sink->metric_appends, 1);
+	if (!sink->is_touched) {
+		sink->is_touched = true;
+		sink->touched = p->touched;
+		p->touched = sink;
+	}
+	if (record == &flight->own) {
+		flight->next = sink->spent;
+		sink->spent = flight;
+	} else {
+		flight_free(flight);
+	}
+}
+
+void flight_end_locked(struct kafka_producer *p, struct flight *flight, enum err_code result)
+{
+	lock_assert_held(&p->lock);
+	flight->record->result = result;
+	p->count--;
+	p->bytes -= flight->bytes;
+	if (flight->sink)
+		to_sink_locked(p, flight->sink, flight);
+	else
+		flight_free(flight);
+}
+
+/* ---- to the library ----------------------------------------------------------------------------
+ */
+
+void producer_trouble_locked(struct kafka_producer *p, rd_kafka_resp_err_t code, const char *what)
+{
+	lock_assert_held(&p->lock);
+	err_clear(&p->trouble);
+	err_ignored(kafka_err(&p->trouble, code, what));
+	p->trouble_ms = kafka_now_ms(p->kafka);
+}
+
+void producer_wake_locked(struct kafka_producer *p)
+{
+	lock_assert_held(&p->lock);
+	if (p->queue)
+		rd_kafka_queue_yield(p->queue);
+	cond_broadcast(&p->changed);
+}
+
+void topic_open_locked(struct kafka_producer *p, struct topic *topic)
+{
+	if (p->rk && !topic->rkt)
+		topic->rkt = rd_kafka_topic_new(p->rk, topic->name, NULL);
+}
+
+struct topic *topic_locked(struct kafka_producer *p, const char *name)
+{
+	struct topic **at = &p->topics;
+	size_t size = strlen(name) + 1;
+
+	for (; *at; at = &(*at)->next) {
+		if (strcmp((*at)->name, name) == 0)
+			return *at;
+	}
+	*at = calloc(1, sizeof(**at) + size);
+	if (*at) {
+		memcpy((*at)->name, name, size);
+		topic_open_locked(p, *at);
+	}
+	return *at;
+}
+
+/* The library takes NULL for "no value". */
+static void *start_of(struct slice s)
+{
+	static const uint8_t nothing;
+
+	return (void *)(uintptr_t)(s.data ? s.data : &nothing);
+}
+
+static rd_kafka_resp_err_t produce(struct kafka_producer *p, struct flight *flight)
+{
+	const struct record *record = flight->record;
+	const struct slice key = record->key, body = record->body;
+	rd_kafka_resp_err_t rc;
+
+	if (!flight->topic->rkt)
+		return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+	if (!flight->headers && kafka_headers(record->headers, &flight->headers, NULL) != ERR_OK)
+		return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
+	/* The body is not copied: it stays until the completion. */
+	rc = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(flight->topic->rkt),
+		RD_KAFKA_V_PARTITION(flight->partition),
+		RD_KAFKA_V_KEY(key.len ? start_of(key) : NULL, key.len),
+		RD_KAFKA_V_VALUE(start_of(body), body.len), RD_KAFKA_V_HEADERS(flight->headers),
+		RD_KAFKA_V_OPAQUE(flight), RD_KAFKA_V_END);
+	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR)
+		flight->headers = NULL;
+	return rc;
+}
+
+/* False: not now. The flight is at the head of those that wait. */
+static bool send_locked(struct kafka_producer *p, struct flight *flight)
+{
+	rd_kafka_resp_err_t rc = produce(p, flight);
+
+	if (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL || rc == RD_KAFKA_RESP_ERR__FATAL)
+		return false;
+	flights_take(&p->waiting, flight);
+	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
+		flights_push(&p->out, flight);
+		p->sent++;
+		return true;
+	}
+	producer_trouble_locked(p, rc, flight->topic->name);
+	flight_end_locked(p, flight, flight_loss(flight));
+	return true;
+}
+
+void producer_hand_over_locked(struct kafka_producer *p)
+{
+	lock_assert_held(&p->lock);
+	while (p->waiting.first && p->rk && !p->is_renewing && !p->is_giving_up) {
+		if (!send_locked(p, p->waiting.first))
+			break;
+	}
+}

@@ -1,0 +1,103 @@
+/* kafka_producer.h - the inside of the producer, for its three files: flights (kafka_flight.c),
+ * what callers do (kafka_producer.c) and what its thread does (kafka_poll.c).
+ *
+ * Every record that was taken is a flight, in exactly one of two lists, both in the order of the
+ * appends: `out` (the library has it) and `waiting` (the library is to get it, after all of out).
+ * A flight leaves when its result is known, and its record goes to its sink. */
+#pragma once
+
+#include "kafka_priv.h"
+
+#define KAFKA_REPORTS_MAX 512
+#define KAFKA_POLL_MS 100
+
+struct flight {
+	struct flight *next, **link; /* NULL link: in no list */
+	struct record *record;
+	struct topic *topic;
+	int32_t partition;
+	struct kafka_sink *sink; /* NULL: nobody wants to know */
+	size_t bytes;
+	int64_t deadline_ms;         /* -1: never */
+	rd_kafka_headers_t *headers; /* until the library takes them */
+	bool is_again;               /* reported by a handle that is broken: to be sent again */
+	bool is_unclear;             /* a broken handle may have delivered it */
+	struct record own;           /* kafka_producer_put(): what record points to */
+	uint8_t value[];             /* and its bytes */
+};
+struct flights {
+	struct flight *first, **tail;
+};
+
+struct topic {
+	struct topic *next;
+	rd_kafka_topic_t *rkt; /* of the current handle; NULL while there is none */
+	char name[];
+};
+
+/* A delivery report, until its round is folded. */
+struct report {
+	struct flight *flight;
+	rd_kafka_resp_err_t code;
+	rd_kafka_msg_status_t status;
+	int64_t offset, time_ms;
+};
+
+struct kafka_producer {
+	struct kafka *kafka;
+	enum kafka_kind kind;
+	struct kafka_hook hook;
+	int64_t timeout_ms; /* 0: never gives up */
+	size_t max_count, max_bytes;
+	struct thread thread;
+	struct metric *metric_renewals;
+	/* The thread's own. */
+	struct report reports[KAFKA_REPORTS_MAX];
+	size_t report_count;
+	int64_t renewed_ms;
+	unsigned renewals; /* one soon after the other */
+
+	struct lock lock;
+	struct cond changed;
+	/* All below: guarded by lock. The handle is replaced by the thread alone. */
+	rd_kafka_t *rk;          /* NULL: there is none now */
+	rd_kafka_queue_t *queue; /* its main queue */
+	unsigned users;          /* other threads in a call of the handle */
+	struct topic *topics;
+	struct flights out, waiting;
+	size_t count, bytes; /* in both */
+	size_t sent;         /* in out and not reported yet */
+	struct kafka_sink *touched, *running;
+	bool is_renewing, is_giving_up, is_stopping;
+	bool is_cancelling; /* gives up, and then goes on with a new handle */
+	int64_t stop_deadline_ms;
+	struct err trouble; /* of the last record that failed */
+	int64_t trouble_ms;
+};
+
+/* kafka_flight.c */
+void flight_free(struct flight *flight);
+/* The topic of this name, made when it is new. NULL without memory. */
+struct topic *topic_locked(struct kafka_producer *producer, const char *name);
+void flights_init(struct flights *flights);
+void flights_push(struct flights *flights, struct flight *flight);
+void flights_take(struct flights *flights, struct flight *flight); /* which is in these */
+/* The flight has its result: out of its list, its record to its sink. */
+void flight_end_locked(
+	struct kafka_producer *producer, struct flight *flight, enum err_code result);
+/* What the result of a record is that the library has not, or will not get. */
+enum err_code flight_loss(const struct flight *flight);
+/* Give the library what waits, as far as it takes it. */
+void producer_hand_over_locked(struct kafka_producer *producer);
+/* The thread looks at once. */
+void producer_wake_locked(struct kafka_producer *producer);
+void producer_trouble_locked(
+	struct kafka_producer *producer, rd_kafka_resp_err_t code, const char *what);
+/* The library's object for a topic of the current handle. */
+void topic_open_locked(struct kafka_producer *producer, struct topic *topic);
+
+/* kafka_poll.c */
+MUST_CHECK enum err_code producer_handle_open(struct kafka_producer *producer, struct err *err);
+void producer_handle_close(struct kafka_producer *producer);
+void *producer_run(void *arg);
+void producer_delivered(struct kafka_hook *hook, const rd_kafka_message_t *message);

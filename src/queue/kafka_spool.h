@@ -1,0 +1,110 @@
+/* kafka_spool.h - the inside of the spool, for its two files: what appenders and completions do
+ * (kafka_spool.c), and the thread that drains it (kafka_spool_drain.c).
+ *
+ * What becomes of a record is decided with the lock held, partition by partition:
+ *
+ *   nothing of it is spooled, and Kafka is there    direct; counted until its report
+ *   a direct one failed, or Kafka is away           turning: new ones wait in memory until every
+ *                                                   direct one is reported, then all that failed
+ *                                                   and all that waited go to the log, in order
+ *   the log has some that are not delivered         to the log, behind them
+ *
+ * So nothing is sent to a partition in two ways at a time. While the partitions are not known, and
+ * for what the log had at the start, a record counts for all of them (unsorted) until the drainer
+ * has read it. */
+#pragma once
+
+#include "kafka_producer.h"
+#include "seglog.h"
+
+#define SPOOL_BATCHES 8 /* read, sent and not all delivered */
+#define SPOOL_BATCH_RECORDS 1024
+#define SPOOL_BATCH_BYTES MIB(4)
+
+struct record_list {
+	struct record *first, **tail;
+};
+
+struct spool_slot {    /* of a partition */
+	size_t direct; /* sent and not reported */
+	size_t held;   /* in the log, or on the way there, and not delivered */
+	bool is_turning;
+	struct record_list failed, waiting; /* while turning, in the order of the appends */
+};
+
+/* A read batch, its records in the order of the log. A record's result is ERR_OK once Kafka has
+ * it; its owner is the batch. */
+struct spool_batch {
+	struct spool_batch *next;
+	struct queue_batch records;
+	int64_t end; /* offset behind it */
+	size_t left; /* not delivered */
+};
+
+struct spool {
+	struct queue base;
+	struct kafka *kafka;
+	struct spool_opts opts; /* dir is not kept */
+	int dir_lock;           /* -1: not ours */
+	struct seglog *log;
+	struct kafka_sink direct_sink, drain_sink;
+	struct kafka_producer *drain; /* never gives up */
+	struct thread drainer;
+	struct metric *metric_records, *metric_bytes, *metric_oldest, *metric_late;
+
+	struct lock lock;
+	struct cond changed; /* the drainer looks */
+	/* All below: guarded by lock. */
+	struct spool_slot *slots; /* NULL: the partitions are not known */
+	int32_t count;
+	size_t unsorted;         /* in the log and not read by the drainer: count for all */
+	size_t unsorted_pending; /* of those, not reported by the log */
+	size_t records;          /* in the log and not delivered */
+	size_t direct;           /* of all slots */
+	size_t in_flight;        /* of the drainer's producer */
+	int64_t appended, groups;
+	bool failed_lately;         /* a direct one did, and none was delivered since */
+	bool is_over_age;           /* the oldest is, and Kafka is away */
+	bool must_resend;           /* the drainer's producer gave one back */
+	bool is_draining_stopped;   /* closing */
+	struct record_list refused; /* completed by the drainer */
+	char why[ERR_TEXT_MAX];     /* the last time that the log refused some */
+
+	/* The drainer's own. */
+	struct spool_batch *first, **tail;
+	size_t batches;
+	int64_t next; /* offset to read */
+	int64_t tick_ms, retry_ms, late;
+	bool told; /* that spooling began */
+};
+
+static inline void record_list_init(struct record_list *list)
+{
+	list->first = NULL;
+	list->tail = &list->first;
+}
+
+static inline void record_list_push(struct record_list *list, struct record *record)
+{
+	record->next = NULL;
+	*list->tail = record;
+	list->tail = &record->next;
+}
+
+/* kafka_spool.c */
+/* Learns the partitions, once they can be known. */
+bool spool_knows_locked(struct spool *spool);
+struct spool_slot *spool_slot_locked(struct spool *spool, const struct record *record);
+bool spool_is_away_locked(const struct spool *spool, bool kafka_is_away);
+/* Completes what was refused, without the lock meanwhile. */
+void spool_complete_refused_locked(struct spool *spool);
+
+/* kafka_spool_drain.c */
+void *spool_drain_run(void *spool);
+/* Reports of the drainer's producer. */
+void spool_drained(void *spool, struct record *list);
+/* The log's position moves behind the batches that are delivered from the first on. */
+void spool_advance(struct spool *spool);
+void spool_drain_done(struct spool *spool);
+/* Gauges, and whether the oldest is over its age. */
+void spool_look(struct spool *spool);
