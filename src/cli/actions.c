@@ -3,6 +3,7 @@
  * Reads are the questions of ask.c with this process's view; changes go to the worker's owner
  * thread. */
 #include "ask.h"
+#include "broker.h"
 #include "daemon.h"
 #include "lines.h"
 #include "recheck.h"
@@ -24,10 +25,14 @@ static enum err_code read_action(struct daemon *daemon, const char *path,
 	const struct admin_query *query, struct buf *out, struct err *err)
 {
 	struct config *config = daemon_config(daemon);
-	struct inspect in = { .config = config, .view = daemon->view };
+	struct lanes lanes = { .count = 0 };
+	struct inspect in = { .config = config, .lanes = &lanes };
 	struct ask_query ask = { .rest = query->rest, .param = query_param, .ctx = query };
-	enum err_code rc = ask_answer(&in, path, &ask, out, err);
+	enum err_code rc = daemon_lanes(daemon, config, &lanes, err);
 
+	if (rc == ERR_OK)
+		rc = ask_answer(&in, path, &ask, out, err);
+	lanes_close(&lanes);
 	config_unref(&config);
 	return rc;
 }
@@ -114,7 +119,7 @@ static const char *half_name(const struct daemon *daemon)
 }
 
 /* Not ready, and why: one member for people who look at one screen. */
-static void put_ready(const struct daemon *daemon, struct line *line)
+static void put_ready(struct daemon *daemon, struct line *line)
 {
 	struct err reason = ERR_INIT;
 	enum err_code rc = ERR_OK;
@@ -122,7 +127,7 @@ static void put_ready(const struct daemon *daemon, struct line *line)
 	if (daemon->has_ingress)
 		rc = ingress_ready(daemon->ingress, &reason);
 	if (rc == ERR_OK && daemon->has_worker)
-		rc = worker_ready(daemon->worker, &reason);
+		rc = daemon_worker_ready(daemon, &reason);
 	line_bool(line, "ready", rc == ERR_OK);
 	line_str(line, "reason", rc == ERR_OK ? NULL : reason.text);
 }
@@ -149,6 +154,11 @@ static enum err_code worker_members(void *of, struct buf *out, struct err *err)
 	return worker_status(of, out, err);
 }
 
+static enum err_code broker_members(void *of, struct buf *out, struct err *err)
+{
+	return broker_status(of, out, err);
+}
+
 static enum err_code do_status(
 	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
 {
@@ -164,8 +174,10 @@ static enum err_code do_status(
 	put_ready(daemon, &line);
 	if (daemon->has_ingress)
 		put_members(&line, ingress_members, daemon->ingress);
-	if (daemon->has_worker)
+	if (daemon->worker)
 		put_members(&line, worker_members, daemon->worker);
+	if (daemon->broker)
+		put_members(&line, broker_members, daemon->broker);
 	put_disk(&line, config->data_dir);
 	line_end(&line);
 	err_ignored(buf_put_str(out, "\n", err));
@@ -176,14 +188,24 @@ static enum err_code do_status(
 /* ---- changes -----------------------------------------------------------------------------------
  */
 
+struct target {
+	struct inspect in;
+	enum out_target stream;
+	struct place place;
+};
+
 /* A refused request is worked as what its admission would have made of it. */
-static enum err_code accept(
-	struct daemon *daemon, const struct config *config, int64_t offset, struct err *err)
+static enum err_code accept(struct daemon *daemon, const struct target *target, struct err *err)
 {
 	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX), key = BUF_INIT(EVENT_KEY_MAX);
-	enum err_code rc = recheck_quarantined(config, offset, &headers, &key, err);
+	struct crew *crew = target->in.lanes->crew;
+	const int64_t offset = target->place.offset;
+	enum err_code rc = recheck_quarantined(&target->in, &target->place, &headers, &key, err);
 
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && crew)
+		rc = crew_accept(crew, (int32_t)target->place.lane, offset, buf_slice(&headers),
+			buf_slice(&key), err);
+	else if (rc == ERR_OK)
 		rc = worker_accept(
 			daemon->worker, offset, buf_slice(&headers), buf_slice(&key), err);
 	buf_done(&headers);
@@ -191,39 +213,55 @@ static enum err_code accept(
 	return rc;
 }
 
-static enum err_code change_action(struct daemon *daemon, enum worker_change change,
-	enum out_target target, const struct admin_query *query, struct buf *out, struct err *err)
+static enum err_code change(struct daemon *daemon, enum worker_change change,
+	const struct target *target, struct err *err)
+{
+	struct crew *crew = target->in.lanes->crew;
+	const struct place *place = &target->place;
+
+	if (change == CHANGE_ACCEPT)
+		return accept(daemon, target, err);
+	return crew ? crew_change(crew, (int32_t)place->lane, change, target->stream, place->offset,
+			      err)
+		    : worker_change(daemon->worker, change, target->stream, place->offset, err);
+}
+
+static enum err_code put_done(const struct target *target, struct buf *out, struct err *err)
+{
+	struct line line = { .out = out, .err = err };
+	char id[PLACE_TEXT_MAX];
+
+	place_text(target->in.lanes, target->stream, &target->place, id);
+	line_begin(&line);
+	line_str(&line, "id", id);
+	line_str(&line, "result", "done");
+	line_end(&line);
+	err_ignored(buf_put_str(out, "\n", err));
+	return err->code;
+}
+
+static enum err_code change_action(struct daemon *daemon, enum worker_change what,
+	enum out_target stream, const struct admin_query *query, struct buf *out, struct err *err)
 {
 	struct config *config = daemon_config(daemon);
-	struct inspect in = { .config = config, .view = daemon->view };
-	struct line line = { .out = out, .err = err };
-	struct buf offsets = BUF_INIT(MIB(1));
-	char id[24] = "";
+	struct lanes lanes = { .count = 0 };
+	struct target target = { .in = { .config = config, .lanes = &lanes }, .stream = stream };
 	enum err_code rc = ERR_OK;
 
 	if (!daemon->has_worker)
 		rc = err_set(
 			err, ERR_UNREACHABLE, "the worker half does not run here; start it first");
 	if (rc == ERR_OK)
-		rc = inspect_find(&in, target, query->rest, &offsets, err);
-	if (rc == ERR_OK) {
-		int64_t offset = (int64_t)get_le64(offsets.data + offsets.len - 8);
-
-		inspect_entry_id(target, offset, id);
-		rc = change == CHANGE_ACCEPT
-			     ? accept(daemon, config, offset, err)
-			     : worker_change(daemon->worker, change, target, offset, err);
-	}
-	if (rc == ERR_OK) {
-		line_begin(&line);
-		line_str(&line, "id", id);
-		line_str(&line, "result", "done");
-		line_end(&line);
-		err_ignored(buf_put_str(out, "\n", err));
-	}
-	buf_done(&offsets);
+		rc = daemon_lanes(daemon, config, &lanes, err);
+	if (rc == ERR_OK)
+		rc = inspect_find(&target.in, stream, query->rest, &target.place, err);
+	if (rc == ERR_OK)
+		rc = change(daemon, what, &target, err);
+	if (rc == ERR_OK)
+		rc = put_done(&target, out, err);
+	lanes_close(&lanes);
 	config_unref(&config);
-	return rc == ERR_OK ? err->code : rc;
+	return rc;
 }
 
 static enum err_code do_dlq_replay(
@@ -283,25 +321,25 @@ static enum err_code check_ingress(void *ctx, struct err *err)
 
 static enum err_code check_worker(void *ctx, struct err *err)
 {
-	return worker_ready(((struct daemon *)ctx)->worker, err);
+	return daemon_worker_ready(ctx, err);
 }
 
 static const struct {
 	bool ingress_only; /* needs the receiving half */
 	struct admin_action action;
 } rows[] = {
-	{ false, { "GET", "/v1/status", false, do_status, NULL } },
-	{ false, { "GET", "/v1/config", false, do_config, NULL } },
-	{ false, { "POST", "/v1/reload", false, do_reload, NULL } },
-	{ true, { "GET", "/v1/keys", true, do_keys, NULL } },
-	{ false, { "GET", "/v1/events", false, do_events, NULL } },
-	{ false, { "GET", "/v1/state", false, do_state, NULL } },
-	{ false, { "GET", "/v1/dlq", false, do_dlq, NULL } },
-	{ false, { "POST", "/v1/dlq/replay", false, do_dlq_replay, NULL } },
-	{ false, { "POST", "/v1/dlq/drop", false, do_dlq_drop, NULL } },
-	{ false, { "GET", "/v1/quarantine", false, do_quarantine, NULL } },
-	{ false, { "POST", "/v1/quarantine/accept", false, do_quarantine_accept, NULL } },
-	{ false, { "POST", "/v1/quarantine/drop", false, do_quarantine_drop, NULL } },
+	{ false, { "GET", "/v1/status", 0, do_status, NULL } },
+	{ false, { "GET", "/v1/config", 0, do_config, NULL } },
+	{ false, { "POST", "/v1/reload", 0, do_reload, NULL } },
+	{ true, { "GET", "/v1/keys", ADMIN_LINES, do_keys, NULL } },
+	{ false, { "GET", "/v1/events", ADMIN_BELOW, do_events, NULL } },
+	{ false, { "GET", "/v1/state", ADMIN_BELOW, do_state, NULL } },
+	{ false, { "GET", "/v1/dlq", ADMIN_BELOW, do_dlq, NULL } },
+	{ false, { "POST", "/v1/dlq/replay", ADMIN_BELOW, do_dlq_replay, NULL } },
+	{ false, { "POST", "/v1/dlq/drop", ADMIN_BELOW, do_dlq_drop, NULL } },
+	{ false, { "GET", "/v1/quarantine", ADMIN_BELOW, do_quarantine, NULL } },
+	{ false, { "POST", "/v1/quarantine/accept", ADMIN_BELOW, do_quarantine_accept, NULL } },
+	{ false, { "POST", "/v1/quarantine/drop", ADMIN_BELOW, do_quarantine_drop, NULL } },
 };
 
 enum err_code daemon_admin_open(struct daemon *daemon, struct err *err)

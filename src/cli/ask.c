@@ -165,7 +165,9 @@ static enum err_code take_apart(
 static enum err_code ask_files(
 	const struct config *config, const char *path_and_query, struct buf *out, struct err *err)
 {
-	struct inspect in = { .config = config };
+	struct lanes lanes = { .count = 0 };
+	struct inspect in = { .config = config, .lanes = &lanes };
+	struct store_view *view = NULL;
 	struct buf rest = BUF_INIT(KIB(8));
 	struct offline offline = { 0 };
 	struct store *store = NULL;
@@ -179,10 +181,13 @@ static enum err_code ask_files(
 	if (rc == ERR_OK)
 		rc = open_store(config, &store, err);
 	if (rc == ERR_OK)
-		rc = store_view_open(store, &in.view, err);
+		rc = store_view_open(store, &view, err);
+	if (rc == ERR_OK)
+		rc = lanes_of_files(config, view, &lanes, err);
 	if (rc == ERR_OK)
 		rc = ask_answer(&in, offline.path, &query, out, err);
-	store_view_close(&in.view);
+	lanes_close(&lanes);
+	store_view_close(&view);
 	store_close(&store);
 	free(offline.path);
 	buf_done(&rest);
@@ -200,6 +205,8 @@ static enum err_code ask(
 	enum err_code rc = cli_admin(
 		config, HALF_WORKER, "GET", path_and_query, SLICE_EMPTY, out, &status, &one);
 
+	if (rc == ERR_UNREACHABLE && config_on_kafka(config))
+		return err_set(err, rc, "over Kafka this needs a running worker; %s", one.text);
 	if (rc == ERR_UNREACHABLE) {
 		buf_reset(out);
 		return ask_files(config, path_and_query, out, err);
@@ -209,8 +216,9 @@ static enum err_code ask(
 	return status == 200 ? ERR_OK : cli_problem(buf_slice(out), status, err);
 }
 
-enum err_code ask_page(const struct config *config, const char *path_and_query, struct buf *out,
-	struct slice *items, int64_t *next, struct err *err)
+/* One page of a list: items (a JSON array, slice of *out) and the next cursor (-1: none). */
+static enum err_code ask_page(const struct config *config, const char *path_and_query,
+	struct buf *out, struct slice *items, int64_t *next, struct err *err)
 {
 	struct json_value list = { 0 }, cursor = { 0 };
 	enum err_code rc = ask(config, path_and_query, out, err);
@@ -226,6 +234,28 @@ enum err_code ask_page(const struct config *config, const char *path_and_query, 
 	if (cursor.type == JSON_INTEGER)
 		return text_i64(cursor.raw, next, err);
 	return ERR_OK;
+}
+
+enum err_code ask_each_page(const struct config *config, const char *base, ask_page_seen *seen,
+	void *ctx, struct err *err)
+{
+	struct buf target = BUF_INIT(KIB(32)), answer = BUF_INIT(ANSWER_MAX);
+	int64_t from = 0;
+	enum err_code rc = ERR_OK;
+
+	while (rc == ERR_OK && from >= 0) {
+		struct slice items = SLICE_EMPTY;
+
+		buf_reset(&target);
+		rc = buf_putf(&target, err, "%s&from=%lld", base, (long long)from);
+		if (rc == ERR_OK)
+			rc = ask_page(config, buf_str(&target), &answer, &items, &from, err);
+		if (rc == ERR_OK)
+			rc = seen(ctx, items, err);
+	}
+	buf_done(&target);
+	buf_done(&answer);
+	return rc;
 }
 
 /* ---- printing ----------------------------------------------------------------------------------
@@ -277,27 +307,33 @@ static void print_answer(const struct cli *cli, struct slice answer)
 		print_object(whole);
 }
 
-int ask_and_print(struct cli *cli, const char *path, const char *argument)
-{
-	struct buf target = BUF_INIT(KIB(16)), answer = BUF_INIT(ANSWER_MAX);
-	struct config *config = NULL;
-	struct err err = ERR_INIT;
-	int status = cli_config(cli, false, &config);
-	enum err_code rc;
+struct document {
+	const char *path, *argument;
+};
 
-	if (status != 0)
-		return status;
-	rc = buf_put_str(&target, path, &err);
+static enum err_code print_document(
+	struct cli *cli, struct config *config, const void *ctx, struct err *err)
+{
+	const struct document *document = ctx;
+	struct buf target = BUF_INIT(KIB(16)), answer = BUF_INIT(ANSWER_MAX);
+	enum err_code rc = buf_put_str(&target, document->path, err);
+
 	if (rc == ERR_OK)
-		rc = text_percent_encode(slice_str(argument), "", &target, &err);
+		rc = text_percent_encode(slice_str(document->argument), "", &target, err);
 	if (rc == ERR_OK)
-		rc = ask(config, buf_str(&target), &answer, &err);
+		rc = ask(config, buf_str(&target), &answer, err);
 	if (rc == ERR_OK)
 		print_answer(cli, buf_slice(&answer));
-	config_unref(&config);
 	buf_done(&target);
 	buf_done(&answer);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return rc;
+}
+
+int ask_and_print(struct cli *cli, const char *path, const char *argument)
+{
+	const struct document document = { path, argument };
+
+	return cli_with_config(cli, false, print_document, &document);
 }
 
 /* ---- filters -----------------------------------------------------------------------------------
@@ -315,14 +351,14 @@ static enum err_code parse_when(const char *text, int64_t now_ms, int64_t *out)
 	return text_rfc3339(slice_str(text), out, NULL);
 }
 
-int ask_filters(const struct cli *cli, int64_t now_ms, struct buf *out)
+int ask_filters(const struct cli *cli, const char *path, int64_t now_ms, struct buf *out)
 {
 	static const char *const texts[] = { "--route", "--reason", "--entity", "--source",
 		"--outcome", "--limit" };
 	static const char *const times[] = { "--since", "--until" };
 	struct err err = ERR_INIT;
 
-	err_ignored(buf_put_str(out, "?", &err));
+	err_ignored(buf_putf(out, &err, "%s?", path));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		const char *value = cli_get(cli, texts[i]);
 
@@ -347,49 +383,38 @@ int ask_filters(const struct cli *cli, int64_t now_ms, struct buf *out)
 	return err.code == ERR_OK ? 0 : cli_fail(&err);
 }
 
-static enum err_code print_pages(
-	const struct cli *cli, const struct config *config, const char *base, struct err *err)
+struct listing {
+	const struct cli *cli;
+	size_t count; /* printed so far */
+};
+
+static enum err_code print_page(void *ctx, struct slice items, struct err *err)
 {
-	struct buf target = BUF_INIT(KIB(32)), answer = BUF_INIT(ANSWER_MAX);
-	int64_t from = 0;
-	size_t count = 0;
-	enum err_code rc = ERR_OK;
+	struct listing *listing = ctx;
 
-	while (rc == ERR_OK && from >= 0) {
-		struct slice items = SLICE_EMPTY;
+	(void)err;
+	listing->count += print_items(listing->cli, items, listing->count);
+	return ERR_OK;
+}
 
-		buf_reset(&target);
-		rc = buf_putf(&target, err, "%s&from=%lld", base, (long long)from);
-		if (rc == ERR_OK)
-			rc = ask_page(config, buf_str(&target), &answer, &items, &from, err);
-		if (rc == ERR_OK)
-			count += print_items(cli, items, count);
-	}
-	if (rc == ERR_OK && count == 0 && !cli->json)
+static enum err_code print_list(
+	struct cli *cli, struct config *config, const void *base, struct err *err)
+{
+	struct listing listing = { .cli = cli };
+	enum err_code rc = ask_each_page(config, base, print_page, &listing, err);
+
+	if (rc == ERR_OK && listing.count == 0 && !cli->json)
 		fputs("nothing\n", stderr);
-	buf_done(&target);
-	buf_done(&answer);
 	return rc;
 }
 
 int ask_list(struct cli *cli, const char *path)
 {
 	struct buf base = BUF_INIT(KIB(16));
-	struct config *config = NULL;
-	struct err err = ERR_INIT;
-	int status = cli_config(cli, false, &config);
-	enum err_code rc;
+	int status = ask_filters(cli, path, clock_system()->wall_ms(clock_system()), &base);
 
-	if (status != 0)
-		return status;
-	rc = buf_put_str(&base, path, &err);
-	if (rc == ERR_OK)
-		status = ask_filters(cli, clock_system()->wall_ms(clock_system()), &base);
-	if (rc == ERR_OK && status == 0)
-		rc = print_pages(cli, config, buf_str(&base), &err);
-	config_unref(&config);
+	if (status == 0)
+		status = cli_with_config(cli, false, print_list, buf_str(&base));
 	buf_done(&base);
-	if (status != 0)
-		return status;
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return status;
 }

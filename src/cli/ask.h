@@ -13,16 +13,21 @@
 		"--until", "T", "received until T"                                                 \
 	}
 
+#define FILTER_USAGE                                                                               \
+	"[--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T] "
+
 /* One document: path with the percent-encoded argument behind it. */
 int ask_and_print(struct cli *cli, const char *path, const char *argument);
 /* A list with the command's filters, page by page. */
 int ask_list(struct cli *cli, const char *path);
-/* "?route=..&since=..": the filters that were given, times made absolute. Gives 0 or an exit
+/* "PATH?route=..&since=..": the filters that were given, times made absolute. Gives 0 or an exit
  * status. */
-int ask_filters(const struct cli *cli, int64_t now_ms, struct buf *out);
-/* One page of a list: items (JSON array, slice of *out) and the next cursor (-1: none). */
-enum err_code ask_page(const struct config *config, const char *path_and_query, struct buf *out,
-	struct slice *items, int64_t *next, struct err *err);
+int ask_filters(const struct cli *cli, const char *path, int64_t now_ms, struct buf *out);
+/* Ask for all pages of a list in turn; base is what ask_filters() made. seen() gets the items of
+ * each, a JSON array; what it refuses ends the walk. */
+typedef enum err_code ask_page_seen(void *ctx, struct slice items, struct err *err);
+enum err_code ask_each_page(const struct config *config, const char *base, ask_page_seen *seen,
+	void *ctx, struct err *err);
 
 /* The same questions, answered from this process's files or handles: what the admin actions call
  * too. path is "/v1/events", rest what stands below it, param gives query parameters. */

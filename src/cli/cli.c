@@ -54,23 +54,18 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 
 void cli_report(const char *path, const struct config_report *report, bool warnings)
 {
+	struct buf text = BUF_INIT(MIB(1));
+
 	for (size_t i = 0; i < report->count; i++) {
 		const struct config_problem *p = &report->problems[i];
 
 		if (p->level == PROBLEM_WARNING && !warnings)
 			continue;
-		fprintf(stderr, "%s:%u: %s: %s%s\n", path ? path : "postern.json", p->line,
-			p->pointer, p->level == PROBLEM_WARNING ? "warning: " : "", p->text);
+		buf_reset(&text);
+		if (config_problem_put(&text, p, path ? path : "postern.json", NULL) == ERR_OK)
+			fprintf(stderr, "%s\n", buf_str(&text));
 	}
-}
-
-static bool has_errors(const struct config_report *report)
-{
-	for (size_t i = 0; i < report->count; i++) {
-		if (report->problems[i].level == PROBLEM_ERROR)
-			return true;
-	}
-	return false;
+	buf_done(&text);
 }
 
 int cli_load(const struct cli *cli, struct config_report *report, struct config **out)
@@ -80,7 +75,7 @@ int cli_load(const struct cli *cli, struct config_report *report, struct config 
 
 	if (rc == ERR_OK)
 		return 0;
-	if (has_errors(report)) /* the error is the first of them */
+	if (config_report_error(report)) /* the error is the first of them */
 		cli_report(cli->config_path, report, false);
 	else
 		(void)cli_fail(&err);
@@ -96,6 +91,20 @@ int cli_config(const struct cli *cli, bool warnings, struct config **out)
 		cli_report((*out)->path, &report, true);
 	config_report_done(&report);
 	return status;
+}
+
+int cli_with_config(struct cli *cli, bool warnings, cli_work *work, const void *ctx)
+{
+	struct config *config = NULL;
+	struct err err = ERR_INIT;
+	int status = cli_config(cli, warnings, &config);
+	enum err_code rc;
+
+	if (status != 0)
+		return status;
+	rc = work(cli, config, ctx, &err);
+	config_unref(&config);
+	return rc == ERR_OK ? 0 : cli_fail(&err);
 }
 
 void cli_out(struct slice text)

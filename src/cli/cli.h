@@ -54,6 +54,11 @@ int cli_config(const struct cli *cli, bool warnings, struct config **out);
 /* The same, with what was found in the report, which is the caller's to release: errors have been
  * printed, warnings have not. */
 int cli_load(const struct cli *cli, struct config_report *report, struct config **out);
+/* The frame of a command that needs the config: load it, work, let it go, say what failed. Gives
+ * the exit status. */
+typedef enum err_code cli_work(
+	struct cli *cli, struct config *config, const void *ctx, struct err *err);
+int cli_with_config(struct cli *cli, bool warnings, cli_work *work, const void *ctx);
 /* path NULL: the default name. */
 void cli_report(const char *path, const struct config_report *report, bool warnings);
 /* Write to stdout; a closed pipe ends the command quietly. */

@@ -9,8 +9,10 @@
  * again. */
 #include "ask.h"
 #include "commands.h"
+#include "lines.h"
 
 #include "postern/clock.h"
+#include "postern/event.h"
 #include "postern/json.h"
 #include "postern/text.h"
 
@@ -22,7 +24,8 @@
 #include <unistd.h>
 
 #define RECORDS_MAX 1000000
-#define ID_MAX 24
+#define ID_MAX 40
+#define FAILURES_SAID 5 /* a line each; the others are counted */
 
 struct change {
 	const char *list_path; /* "/v1/dlq" */
@@ -39,8 +42,9 @@ struct job {
 	size_t total, done, failed;
 	int64_t start_ms, said_ms; /* monotonic */
 	double rate;               /* 0: as fast as it goes */
-	bool piped;
+	bool piped, dry_run;
 	int64_t now_ms; /* wall time of the start: relative times mean this */
+	char error[ERR_TEXT_MAX + EVENT_ID_MAX]; /* the last one, with the id */
 };
 
 static volatile sig_atomic_t interrupted; /* set by SIGINT and SIGTERM, read by the loop */
@@ -81,9 +85,11 @@ static enum err_code add_target(struct job *job, struct slice id, struct err *er
 	return rc;
 }
 
-static enum err_code add_page(struct job *job, struct slice items, bool show, struct err *err)
+/* A page of a list that the filters chose; --dry-run shows it. */
+static enum err_code add_page(void *ctx, struct slice items, struct err *err)
 {
 	struct json_value array = { .type = JSON_ARRAY, .raw = items }, item, id;
+	struct job *job = ctx;
 	enum err_code rc = ERR_OK;
 	size_t at = 0;
 
@@ -91,7 +97,7 @@ static enum err_code add_page(struct job *job, struct slice items, bool show, st
 		rc = json_get(item.raw, "/id", &id, err);
 		if (rc == ERR_OK)
 			rc = add_target(job, id.raw, err);
-		if (rc == ERR_OK && show) {
+		if (rc == ERR_OK && job->dry_run) {
 			cli_out(item.raw);
 			cli_out(SLICE_LIT("\n"));
 		}
@@ -99,47 +105,42 @@ static enum err_code add_page(struct job *job, struct slice items, bool show, st
 	return rc;
 }
 
-static enum err_code select_by_filter(struct job *job, const char *base, bool show, struct err *err)
+static void show_id(const char *id)
 {
-	struct buf target = BUF_INIT(KIB(32)), answer = BUF_INIT(MIB(8));
-	int64_t from = 0;
+	struct buf out = BUF_INIT(MIB(1));
+	struct line line = { .out = &out };
+
+	line_begin(&line);
+	line_str(&line, "id", id);
+	line_end(&line);
+	cli_outf("%s\n", buf_str(&out));
+	buf_done(&out);
+}
+
+static enum err_code add_ids(struct job *job, struct err *err)
+{
 	enum err_code rc = ERR_OK;
 
-	while (rc == ERR_OK && from >= 0) {
-		struct slice items = SLICE_EMPTY;
-
-		buf_reset(&target);
-		rc = buf_putf(&target, err, "%s&from=%lld", base, (long long)from);
-		if (rc == ERR_OK)
-			rc = ask_page(job->config, buf_str(&target), &answer, &items, &from, err);
-		if (rc == ERR_OK)
-			rc = add_page(job, items, show, err);
+	for (int i = 0; rc == ERR_OK && i < job->cli->arg_count; i++) {
+		rc = add_target(job, slice_str(job->cli->args[i]), err);
+		if (job->dry_run)
+			show_id(job->cli->args[i]);
 	}
-	buf_done(&target);
-	buf_done(&answer);
 	return rc;
 }
 
 /* Fills job->targets. Gives 0 or an exit status. */
-static int select_records(struct job *job, bool show)
+static int select_records(struct job *job)
 {
-	struct cli *cli = job->cli;
 	struct buf base = BUF_INIT(KIB(16));
 	struct err err = ERR_INIT;
-	enum err_code rc = ERR_OK;
+	enum err_code rc = add_ids(job, &err);
 	int status = 0;
 
-	for (int i = 0; rc == ERR_OK && i < cli->arg_count; i++) {
-		rc = add_target(job, slice_str(cli->args[i]), &err);
-		if (show)
-			cli_outf("{\"id\":\"%s\"}\n", cli->args[i]);
-	}
-	if (rc == ERR_OK && cli->arg_count == 0) {
-		rc = buf_put_str(&base, job->change->list_path, &err);
-		status = ask_filters(cli, job->now_ms, &base);
-		if (rc == ERR_OK && status == 0)
-			rc = select_by_filter(job, buf_str(&base), show, &err);
-	}
+	if (job->cli->arg_count == 0)
+		status = ask_filters(job->cli, job->change->list_path, job->now_ms, &base);
+	if (rc == ERR_OK && status == 0 && base.len > 0)
+		rc = ask_each_page(job->config, buf_str(&base), add_page, job, &err);
 	buf_done(&base);
 	if (status != 0)
 		return status;
@@ -188,6 +189,27 @@ static void wait_for_turn(const struct job *job)
 /* ---- talking -----------------------------------------------------------------------------------
  */
 
+/* A program that reads our stdout wants nothing on stderr but the command that continues. */
+static bool is_read_by_program(const struct job *job)
+{
+	return job->piped || job->cli->json;
+}
+
+static void put_progress(const struct job *job, double rate, double eta)
+{
+	struct buf line = BUF_INIT(KIB(4));
+
+	err_ignored(buf_putf(&line, NULL,
+		"{\"v\":1,\"done\":%zu,\"total\":%zu,\"failed\":%zu,\"rate\":%.1f,\"eta_s\":%.0f",
+		job->done, job->total, job->failed, rate, eta));
+	if (job->error[0])
+		err_ignored(json_put_str(&line, "error", slice_str(job->error), NULL));
+	err_ignored(buf_put_str(&line, "}", NULL));
+	cli_outf("%s\n", buf_str(&line));
+	(void)fflush(stdout);
+	buf_done(&line);
+}
+
 static void say_progress(struct job *job, bool last)
 {
 	int64_t now = mono_ms(), took = now - job->start_ms;
@@ -197,11 +219,8 @@ static void say_progress(struct job *job, bool last)
 	if (!last && now - job->said_ms < 1000)
 		return;
 	job->said_ms = now;
-	if (job->piped || job->cli->json) {
-		cli_outf("{\"v\":1,\"done\":%zu,\"total\":%zu,\"failed\":%zu,\"rate\":%.1f,\"eta_"
-			 "s\":%.0f}\n",
-			job->done, job->total, job->failed, rate, eta);
-		(void)fflush(stdout);
+	if (is_read_by_program(job)) {
+		put_progress(job, rate, eta);
 	} else {
 		fprintf(stderr, "\r%s %zu of %zu, %zu failed, %.1f/s, %.0f s left  %s",
 			job->change->done_word, job->done - job->failed, job->total, job->failed,
@@ -281,6 +300,15 @@ static bool confirmed(const struct job *job)
 	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+static void note_failure(struct job *job, const char *id, const struct err *err)
+{
+	job->failed++;
+	err_ignored(buf_put(&job->left, id, strlen(id) + 1, NULL));
+	(void)snprintf(job->error, sizeof(job->error), "%s: %s", id, err->text);
+	if (job->failed <= FAILURES_SAID && !is_read_by_program(job))
+		fprintf(stderr, "%s\n", job->error);
+}
+
 /* ---- the run -----------------------------------------------------------------------------------
  */
 
@@ -302,23 +330,24 @@ static int work(struct job *job)
 		if (change_one(job, next, &err) != ERR_OK) {
 			if (err.code == ERR_UNREACHABLE) {
 				fatal = err;
+				(void)snprintf(job->error, sizeof(job->error), "%s", err.text);
 				break;
 			}
-			job->failed++;
-			err_ignored(buf_put(&job->left, next, strlen(next) + 1, NULL));
-			fprintf(stderr, "%s: %s\n", next, err.text);
+			note_failure(job, next, &err);
 		}
 		job->done++;
 		next += strlen(next) + 1;
 		say_progress(job, false);
 	}
 	say_progress(job, true);
-	if (fatal.code != ERR_OK)
+	if (job->failed > FAILURES_SAID && !is_read_by_program(job))
+		fprintf(stderr, "and %zu more failed\n", job->failed - FAILURES_SAID);
+	if (fatal.code != ERR_OK && (!is_read_by_program(job) || job->done == 0))
 		fprintf(stderr, "%s\n", fatal.text);
-	if (job->done < job->total || job->failed > 0)
-		say_how_to_continue(job, next);
 	if (fatal.code != ERR_OK && job->done == 0)
 		return err_exit(ERR_UNREACHABLE);
+	if (job->done < job->total || job->failed > 0)
+		say_how_to_continue(job, next);
 	return job->done < job->total || job->failed > 0 ? err_exit(ERR_PARTLY) : 0;
 }
 
@@ -343,9 +372,9 @@ static int run_change(struct cli *cli, const struct change *change)
 		.targets = BUF_INIT((size_t)RECORDS_MAX * ID_MAX),
 		.left = BUF_INIT((size_t)RECORDS_MAX * ID_MAX),
 		.piped = !isatty(STDOUT_FILENO),
+		.dry_run = cli_get(cli, "--dry-run") != NULL,
 		.now_ms = clock_system()->wall_ms(clock_system()),
 	};
-	bool dry_run = cli_get(cli, "--dry-run") != NULL;
 	int status;
 
 	if (cli->arg_count == 0 && !has_filter(cli))
@@ -356,8 +385,8 @@ static int run_change(struct cli *cli, const struct change *change)
 		return cli_usage(cli, "--rate is a whole number of records a second");
 	status = cli_config(cli, false, &job.config);
 	if (status == 0)
-		status = select_records(&job, dry_run);
-	if (status == 0 && dry_run)
+		status = select_records(&job);
+	if (status == 0 && job.dry_run)
 		fprintf(stderr, "%zu records would be %s\n", job.total, change->done_word);
 	else if (status == 0 && confirmed(&job))
 		status = work(&job);
@@ -397,9 +426,7 @@ static const struct cli_option change_options[] = {
 	{ 0 },
 };
 
-#define CHANGE_USAGE                                                                               \
-	"ID... | [--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T] "   \
-	"[--rate N] [--dry-run] [--yes]"
+#define CHANGE_USAGE "ID... | " FILTER_USAGE "[--rate N] [--dry-run] [--yes]"
 
 const struct command cmd_dlq_replay = {
 	.words = "dlq replay",

@@ -44,27 +44,24 @@ static enum err_code ask_running(const struct config *config, struct buf *out, s
 	return rc;
 }
 
-static int run_show(struct cli *cli)
+static enum err_code show(struct cli *cli, struct config *config, const void *ctx, struct err *err)
 {
 	struct buf text = BUF_INIT(SHOWN_MAX);
-	struct config *config = NULL;
-	struct err err = ERR_INIT;
-	int status = cli_config(cli, false, &config);
-	enum err_code rc;
+	enum err_code rc = cli_get(cli, "--running") ? ask_running(config, &text, err)
+						     : config_show(config, &text, err);
 
-	if (status != 0)
-		return status;
-	if (cli_get(cli, "--running"))
-		rc = ask_running(config, &text, &err);
-	else
-		rc = config_show(config, &text, &err);
+	(void)ctx;
 	if (rc == ERR_OK && cli->json)
 		print_line(buf_slice(&text));
 	else if (rc == ERR_OK)
 		cli_out(buf_slice(&text));
 	buf_done(&text);
-	config_unref(&config);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return rc;
+}
+
+static int run_show(struct cli *cli)
+{
+	return cli_with_config(cli, false, show, NULL);
 }
 
 /* ---- explain -----------------------------------------------------------------------------------
@@ -134,17 +131,13 @@ static void print_explained(struct slice object)
 	buf_done(&text);
 }
 
-static int run_explain(struct cli *cli)
+static enum err_code explain(
+	struct cli *cli, struct config *config, const void *ctx, struct err *err)
 {
 	struct buf text = BUF_INIT(SHOWN_MAX);
-	struct config *config = NULL;
-	struct err err = ERR_INIT;
-	int status = cli_config(cli, false, &config);
-	enum err_code rc;
+	enum err_code rc = config_explain(config, cli->args[0], &text, err);
 
-	if (status != 0)
-		return status;
-	rc = config_explain(config, cli->args[0], &text, &err);
+	(void)ctx;
 	if (rc == ERR_OK && cli->json) {
 		cli_out(buf_slice(&text));
 	} else if (rc == ERR_OK) {
@@ -152,8 +145,12 @@ static int run_explain(struct cli *cli)
 		print_explained(buf_slice(&text));
 	}
 	buf_done(&text);
-	config_unref(&config);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return rc;
+}
+
+static int run_explain(struct cli *cli)
+{
+	return cli_with_config(cli, false, explain, NULL);
 }
 
 static const struct cli_option show_options[] = {

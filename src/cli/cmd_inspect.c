@@ -65,7 +65,7 @@ const struct command cmd_events_get = {
 
 const struct command cmd_events_ls = {
 	.words = "events ls",
-	.usage = "[--outcome NAME] [--source S] [--since T] [--limit N]",
+	.usage = FILTER_USAGE "[--outcome NAME] [--limit N]",
 	.summary = "the newest events and what became of them",
 	.examples = "  postern events ls\n  postern events ls --outcome stale --since 2h --json\n",
 	.options = event_filters,
@@ -84,7 +84,7 @@ const struct command cmd_state_get = {
 
 const struct command cmd_dlq_ls = {
 	.words = "dlq ls",
-	.usage = "[--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T]",
+	.usage = FILTER_USAGE "[--all]",
 	.summary = "dead letters that wait for somebody",
 	.examples = "  postern dlq ls\n  postern dlq ls --route ci --since 2h --json\n",
 	.options = entry_filters,
@@ -103,8 +103,8 @@ const struct command cmd_dlq_show = {
 
 const struct command cmd_quarantine_ls = {
 	.words = "quarantine ls",
-	.usage = "[--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T]",
-	.summary = "authentic events that could not be used",
+	.usage = FILTER_USAGE "[--all]",
+	.summary = "events that could not be used, and refused requests that were kept",
 	.examples = "  postern quarantine ls\n  postern quarantine ls --reason REPLAY_DETECTED "
 		    "--json\n",
 	.options = entry_filters,

@@ -2,6 +2,7 @@
  *
  * Problems go to stderr as they do for every command, the audit to stdout; --json puts both on
  * stdout, an object a line. Deliberately not here: checks that need the network or the daemon. */
+#include "broker_opts.h"
 #include "commands.h"
 #include "lines.h"
 
@@ -27,7 +28,11 @@ static void print_object(const struct config_problem *p)
 	line_begin(&line);
 	line_str(&line, "level", p->level == PROBLEM_ERROR ? "error" : "warning");
 	line_str(&line, "pointer", p->pointer);
-	line_int(&line, "line", p->line);
+	if (p->line > 0)
+		line_int(&line, "line", p->line);
+	else
+		line_null(&line, "line");
+	line_str(&line, "variable", p->variable);
 	line_str(&line, "text", p->text);
 	line_end(&line);
 	cli_outf("%s\n", buf_str(&out));
@@ -138,6 +143,14 @@ static int lint_sources(struct linter *l)
 	return 0;
 }
 
+/* What Kafka's library says of its properties. */
+static void lint_queue(struct linter *l)
+{
+	properties_check(l->config, &l->report);
+	print_problems(l);
+	config_report_done(&l->report);
+}
+
 static int run_lint(struct cli *cli)
 {
 	struct linter l = { .cli = cli };
@@ -147,10 +160,14 @@ static int run_lint(struct cli *cli)
 
 	print_problems(&l);
 	config_report_done(&l.report);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK) {
+		lint_queue(&l);
 		status = lint_sources(&l);
-	else
+	} else if (!l.is_invalid) { /* otherwise it has been said */
 		status = cli_fail(&err);
+	}
+	if (rc == ERR_NOT_FOUND)
+		status = err_exit(ERR_CONFIG);
 	config_unref(&l.config);
 	if (status == 0 && (l.is_invalid || (l.is_weak && cli_get(cli, "--strict"))))
 		status = err_exit(ERR_CONFIG);

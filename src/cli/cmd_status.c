@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "postern/json.h"
+#include "postern/text.h"
 
 #include <stdio.h>
 
@@ -49,6 +50,67 @@ static void print_table(struct slice text, const char *pointer, const char *titl
 			print_row(name.raw, row);
 }
 
+#define SILENT_MS 1500 /* an owner that lives says something more often */
+
+struct lanes_seen {
+	size_t count, owned, claiming, ownerless, silent;
+};
+
+static int64_t number_of(struct slice object, const char *pointer)
+{
+	struct json_value value;
+	int64_t number = 0;
+
+	if (json_get(object, pointer, &value, NULL) != ERR_OK || value.type != JSON_INTEGER ||
+		text_i64(value.raw, &number, NULL) != ERR_OK)
+		return 0;
+	return number;
+}
+
+static void count_lane(struct slice lane, struct lanes_seen *seen)
+{
+	struct json_value state = { 0 }, owner = { 0 };
+
+	if (json_get(lane, "/state", &state, NULL) != ERR_OK ||
+		json_get(lane, "/owner", &owner, NULL) != ERR_OK)
+		return;
+	seen->count++;
+	if (slice_eq_str(state.raw, "owned"))
+		seen->owned++;
+	else if (slice_eq_str(state.raw, "claiming"))
+		seen->claiming++;
+	else if (owner.type != JSON_STRING)
+		seen->ownerless++;
+	else if (number_of(lane, "/silent_ms") > SILENT_MS)
+		seen->silent++;
+}
+
+static void print_part(size_t count, const char *what)
+{
+	if (count > 0)
+		cli_outf(", %zu %s", count, what);
+}
+
+/* The partitions of Kafka in one line; --json has each. */
+static void print_lanes(struct slice text)
+{
+	struct lanes_seen seen = { 0 };
+	struct json_value list, lane;
+	size_t at = 0;
+
+	if (json_get(text, "/lanes", &list, NULL) != ERR_OK || list.type != JSON_ARRAY)
+		return;
+	while (json_next(list, &at, &lane))
+		count_lane(lane.raw, &seen);
+	cli_outf("%-10s %zu of %zu owned here", "partitions", seen.owned, seen.count);
+	print_part(seen.claiming, "being claimed");
+	print_part(seen.count - seen.owned - seen.claiming - seen.ownerless - seen.silent,
+		"owned by others");
+	print_part(seen.silent, "whose owner is silent");
+	print_part(seen.ownerless, "without an owner");
+	cli_outf("\n");
+}
+
 static void print_status(struct slice text)
 {
 	struct json_value one;
@@ -63,6 +125,9 @@ static void print_status(struct slice text)
 		print_row(SLICE_LIT("ledger"), one);
 	if (json_get(text, "/disk", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
 		print_row(SLICE_LIT("disk"), one);
+	if (json_get(text, "/kafka", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
+		print_row(SLICE_LIT("kafka"), one);
+	print_lanes(text);
 	print_table(text, "/sources", "sources");
 	print_table(text, "/routes", "routes");
 }
@@ -89,23 +154,23 @@ static enum err_code show_half(const struct cli *cli, const struct config *confi
 	return rc;
 }
 
-static int run_status(struct cli *cli)
+/* Asked first for the worker: `run` answers for both, two processes answer one after the other. */
+static enum err_code show_halves(
+	struct cli *cli, struct config *config, const void *ctx, struct err *err)
 {
-	struct config *config = NULL;
-	struct err err = ERR_INIT, second = ERR_INIT;
+	struct err second = ERR_INIT;
 	bool whole = false;
-	int status = cli_config(cli, false, &config);
-	enum err_code rc;
+	enum err_code rc = show_half(cli, config, HALF_WORKER, &whole, err);
 
-	if (status != 0)
-		return status;
-	/* Asked first for the worker: `run` answers for both, two processes answer one after the
-	 * other. */
-	rc = show_half(cli, config, HALF_WORKER, &whole, &err);
+	(void)ctx;
 	if (rc == ERR_OK && !whole)
 		err_ignored(show_half(cli, config, HALF_INGRESS, &whole, &second));
-	config_unref(&config);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return rc;
+}
+
+static int run_status(struct cli *cli)
+{
+	return cli_with_config(cli, false, show_halves, NULL);
 }
 
 static void say_restart(struct slice answer)
@@ -141,28 +206,28 @@ static enum err_code reload_half(
 	return rc;
 }
 
+static enum err_code reload_halves(
+	struct cli *cli, struct config *config, const void *ctx, struct err *err)
+{
+	struct err second = ERR_INIT;
+	bool other = false;
+	enum err_code rc = reload_half(config, HALF_WORKER, &other, err);
+
+	(void)cli;
+	(void)ctx;
+	if (rc == ERR_OK && other && reload_half(config, HALF_INGRESS, &other, &second) != ERR_OK &&
+		second.code != ERR_UNREACHABLE)
+		rc = err_set(err, second.code, "%s", second.text);
+	if (rc == ERR_OK)
+		fputs("reloaded\n", stderr);
+	return rc;
+}
+
 /* The file is checked here first: its mistakes belong on this terminal, not only into the daemon's
  * log. */
 static int run_reload(struct cli *cli)
 {
-	struct config *config = NULL;
-	struct err err = ERR_INIT, second = ERR_INIT;
-	bool other = false;
-	int status = cli_config(cli, true, &config);
-	enum err_code rc;
-
-	if (status != 0)
-		return status;
-	rc = reload_half(config, HALF_WORKER, &other, &err);
-	if (rc == ERR_OK && other && reload_half(config, HALF_INGRESS, &other, &second) != ERR_OK &&
-		second.code != ERR_UNREACHABLE) {
-		err = second;
-		rc = err.code;
-	}
-	config_unref(&config);
-	if (rc == ERR_OK)
-		fputs("reloaded\n", stderr);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return cli_with_config(cli, true, reload_halves, NULL);
 }
 
 const struct command cmd_status = {

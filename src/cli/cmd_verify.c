@@ -25,7 +25,7 @@ struct verifier {
 	int64_t now_ms;
 };
 
-/* One blank after the colon is how headers are written; what else is there is part of the value. */
+/* Blanks and tabs around a value are no part of it (RFC 9110 5.5): the ingress drops them too. */
 static bool read_header(const char *text, struct header *out)
 {
 	struct slice line = slice_str(text);
@@ -34,9 +34,7 @@ static bool read_header(const char *text, struct header *out)
 	if (colon == 0 || colon == line.len)
 		return false;
 	out->name = slice_sub(line, 0, colon);
-	out->value = slice_sub(line, colon + 1, line.len);
-	if (out->value.len > 0 && out->value.data[0] == ' ')
-		out->value = slice_sub(out->value, 1, out->value.len);
+	out->value = slice_trim(slice_sub(line, colon + 1, line.len));
 	return true;
 }
 

@@ -6,10 +6,14 @@
  *          -> admin listens -> signals ... -> ingress answers what is in flight -> worker releases
  * -> close
  *
+ * Over Kafka the queue's other end may be away: there broker.c has the working half start later.
+ *
  * The only place that names concrete backends. */
 #include "daemon.h"
 
+#include "broker.h"
 #include "commands.h"
+#include "ending.h"
 
 #include "postern/crypto.h"
 #include "postern/fetch.h"
@@ -35,24 +39,34 @@
 
 static void note_versions(void)
 {
-	static const char *pairs[11]; /* the registry keeps them; written once, before any thread */
+	static const char *pairs[13]; /* the registry keeps them; written once, before any thread */
 	const char *const values[] = { "version", POSTERN_VERSION, "libmicrohttpd", serve_version(),
 		"openssl", crypto_version(), "libcurl", fetch_version(), "lmdb",
-		store_version_text() };
+		store_version_text(), "librdkafka", kafka_library_version() };
 
 	memcpy(pairs, values, sizeof(values));
 	metric_build_info(pairs);
 }
 
-static void log_report(const struct config_report *report)
+void daemon_log_report(const struct config_report *report)
 {
 	for (size_t i = 0; i < report->count; i++) {
 		const struct config_problem *p = &report->problems[i];
 
 		LOG_AT(p->level == PROBLEM_WARNING ? LOG_WARN : LOG_ERROR, "config_problem",
 			log_str("pointer", p->pointer), log_int("line", p->line),
-			log_str("text", p->text));
+			log_str("variable", p->variable), log_str("text", p->text));
 	}
+}
+
+enum err_code daemon_check_worker(
+	struct config *config, struct config_report *report, struct err *err)
+{
+	struct worker *worker = NULL;
+	enum err_code rc = worker_open(config, clock_system(), &worker, report, err);
+
+	worker_close(&worker);
+	return rc;
 }
 
 /* Sources, keys, routes and handlers of a config, compiled; nothing runs. */
@@ -61,13 +75,15 @@ static enum err_code compile(struct daemon *daemon, struct err *err)
 	struct config_report report = { 0 };
 	enum err_code rc = ERR_OK;
 
-	if (daemon->has_worker) /* first: it starts the keeper of handlers while there is one thread
-				 */
+	if (daemon->has_worker && config_on_kafka(daemon->config))
+		rc = daemon_check_worker(daemon->config, &report, err);
+	else if (daemon->has_worker) /* first: it starts the keeper of handlers while there is one
+				      * thread */
 		rc = worker_open(daemon->config, clock_system(), &daemon->worker, &report, err);
 	if (rc == ERR_OK && daemon->has_ingress)
 		rc = ingress_open(daemon->config, clock_system(), &daemon->ingress, &report, err);
 	if (rc == ERR_OK)
-		log_report(&report); /* warnings: from here on stderr is the log's */
+		daemon_log_report(&report); /* warnings: from here on stderr is the log's */
 	else
 		cli_report(daemon->config->path, &report, true);
 	config_report_done(&report);
@@ -134,18 +150,36 @@ static enum err_code open_store(struct daemon *daemon, struct err *err)
 	return rc;
 }
 
-static enum err_code start(struct daemon *daemon, struct err *err)
+static enum err_code start_over_files(struct daemon *daemon, struct err *err)
 {
-	enum err_code rc = compile(daemon, err);
+	enum err_code rc = open_queue(daemon, err);
 
-	if (rc == ERR_OK)
-		rc = open_queue(daemon, err);
 	if (rc == ERR_OK)
 		rc = open_store(daemon, err);
 	if (rc == ERR_OK)
 		rc = store_view_open(daemon->store, &daemon->view, err);
 	if (rc == ERR_OK && daemon->has_worker)
 		rc = worker_start(daemon->worker, daemon->queue, daemon->store, err);
+	return rc;
+}
+
+static enum err_code start_over_kafka(struct daemon *daemon, struct err *err)
+{
+	enum err_code rc = broker_open(daemon, &daemon->broker, err);
+
+	if (rc == ERR_OK && daemon->has_ingress)
+		rc = broker_queue(
+			daemon->broker, ingress_events_done, daemon->ingress, &daemon->queue, err);
+	return rc == ERR_OK ? broker_start(daemon->broker, err) : rc;
+}
+
+static enum err_code start(struct daemon *daemon, struct err *err)
+{
+	enum err_code rc = compile(daemon, err);
+
+	if (rc == ERR_OK)
+		rc = config_on_kafka(daemon->config) ? start_over_kafka(daemon, err)
+						     : start_over_files(daemon, err);
 	if (rc == ERR_OK && daemon->has_ingress)
 		rc = ingress_start(daemon->ingress, daemon->queue, -1, err);
 	if (rc == ERR_OK)
@@ -177,6 +211,13 @@ static void log_difference(
 	buf_done(&changed);
 }
 
+static enum err_code reload_worker(
+	struct daemon *daemon, struct config *config, struct config_report *report, struct err *err)
+{
+	return daemon->broker ? broker_reload(daemon->broker, config, report, err)
+			      : worker_reload(daemon->worker, config, report, err);
+}
+
 /* The worker takes the new config first; when the ingress then refuses it, the worker goes back. */
 static enum err_code swap(struct daemon *daemon, struct config *old_config,
 	struct config *new_config, struct config_report *report, struct err *err)
@@ -184,27 +225,26 @@ static enum err_code swap(struct daemon *daemon, struct config *old_config,
 	enum err_code rc = ERR_OK;
 
 	if (daemon->has_worker)
-		rc = worker_reload(daemon->worker, new_config, report, err);
+		rc = reload_worker(daemon, new_config, report, err);
 	if (rc == ERR_OK && daemon->has_ingress) {
 		rc = ingress_reload(daemon->ingress, new_config, report, err);
 		if (rc != ERR_OK && daemon->has_worker)
-			err_ignored(worker_reload(daemon->worker, old_config, report, NULL));
+			err_ignored(reload_worker(daemon, old_config, report, NULL));
 	}
 	return rc;
 }
 
 /* Who asked for the reload sees the first problem with its place; the log has them all. */
-static void tell_first(const struct config_report *report, struct err *err)
+static void tell_first(const char *path, const struct config_report *report, struct err *err)
 {
-	for (size_t i = 0; i < report->count; i++) {
-		const struct config_problem *p = &report->problems[i];
+	const struct config_problem *first = config_report_error(report);
+	struct buf text = BUF_INIT(MIB(1));
 
-		if (p->level != PROBLEM_ERROR)
-			continue;
+	if (first && config_problem_put(&text, first, path, NULL) == ERR_OK) {
 		*err = ERR_INIT;
-		(void)err_set(err, ERR_CONFIG, "%s: %s", p->pointer, p->text);
-		return;
+		(void)err_set(err, ERR_CONFIG, "%s", buf_str(&text));
 	}
+	buf_done(&text);
 }
 
 enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, struct err *err)
@@ -219,8 +259,8 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	if (rc == ERR_OK)
 		rc = swap(daemon, old_config, new_config, &report, err);
 	if (rc == ERR_CONFIG)
-		tell_first(&report, err);
-	log_report(&report);
+		tell_first(old_config->path, &report, err);
+	daemon_log_report(&report);
 	if (rc == ERR_OK) {
 		log_difference(old_config, new_config, out_restart);
 		lock_take(&daemon->lock);
@@ -249,8 +289,38 @@ static void reload_by_signal(struct daemon *daemon)
 	buf_done(&restart);
 }
 
+/* ---- questions ---------------------------------------------------------------------------------
+ */
+
+enum err_code daemon_lanes(
+	struct daemon *daemon, const struct config *config, struct lanes *out, struct err *err)
+{
+	struct crew *crew = daemon->broker ? broker_crew(daemon->broker) : NULL;
+
+	if (!daemon->broker)
+		return lanes_of_files(config, daemon->view, out, err);
+	if (crew)
+		return lanes_of_crew(config, crew, out, err);
+	return err_set(err, ERR_UNREACHABLE, "%s",
+		daemon->has_worker ? "the partitions are not read yet; is Kafka away?"
+				   : "over Kafka only a running worker knows this");
+}
+
+enum err_code daemon_worker_ready(struct daemon *daemon, struct err *err)
+{
+	return daemon->broker ? broker_ready(daemon->broker, err)
+			      : worker_ready(daemon->worker, err);
+}
+
 /* ---- running -----------------------------------------------------------------------------------
  */
+
+static enum err_code failed(struct daemon *daemon, struct err *err)
+{
+	if (daemon->broker)
+		return broker_failed(daemon->broker, err);
+	return daemon->has_worker ? worker_failed(daemon->worker, err) : ERR_OK;
+}
 
 /* Until a signal says stop (ERR_OK) or the worker stopped by itself. */
 static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struct err *err)
@@ -264,31 +334,40 @@ static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struc
 			reload_by_signal(daemon);
 		else if (signal_number == SIGTERM || signal_number == SIGINT)
 			return ERR_OK;
-		if (daemon->has_worker && worker_failed(daemon->worker, err) != ERR_OK)
+		if (failed(daemon, err) != ERR_OK)
 			return err->code;
 	}
 }
 
-static void stop(struct daemon *daemon)
+/* Over Kafka the last of the time is for closing handles, which may not be enough. */
+static void stop(struct daemon *daemon, int status, struct ending *ending)
 {
-	int64_t deadline = clock_system()->mono_ms(clock_system());
+	int64_t deadline = clock_system()->mono_ms(clock_system()), patience;
 
 	log_info("stopping");
+	if (daemon->broker)
+		broker_quiet(daemon->broker);
 	/* A reload that is under way ends first, and one that comes now finds the halves stopped:
 	 * both change what the other uses. */
 	lock_take(&daemon->reloading);
-	deadline += daemon->config->shutdown_timeout_s * 1000;
+	patience = daemon->config->shutdown_timeout_s * 1000;
+	deadline += patience;
+	if (daemon->broker)
+		ending_begin(ending, deadline, status);
 	if (daemon->ingress)
-		ingress_stop(daemon->ingress, deadline);
+		ingress_stop(daemon->ingress, daemon->broker ? deadline - patience / 10 : deadline);
 	if (daemon->worker)
 		worker_stop(daemon->worker, deadline);
 	lock_give(&daemon->reloading);
+	if (daemon->broker) /* what settles may wait for a reload, too */
+		broker_stop(daemon->broker, deadline - patience * 4 / 10);
 }
 
 static void close_all(struct daemon *daemon)
 {
 	admin_close(&daemon->admin);
 	queue_close(&daemon->queue);
+	broker_close(&daemon->broker);
 	worker_close(&daemon->worker);
 	ingress_close(&daemon->ingress);
 	store_view_close(&daemon->view);
@@ -313,7 +392,8 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 {
 	struct err err = ERR_INIT;
 	enum err_code rc = start(daemon, &err);
-	bool started = rc == ERR_OK;
+	bool started = rc == ERR_OK, over_kafka;
+	struct ending ending;
 
 	if (started) {
 		log_started(daemon);
@@ -322,9 +402,12 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 	if (rc != ERR_OK)
 		log_error(started ? "stopped_by_failure" : "start_failed", log_code(rc),
 			log_str("text", err.text));
-	stop(daemon); /* also after half a start: whoever runs already must not meet a closed queue
-		       */
+	over_kafka = daemon->broker != NULL;
+	/* Also after half a start: whoever runs already must not meet a closed queue. */
+	stop(daemon, err_exit(rc), &ending);
 	close_all(daemon);
+	if (over_kafka)
+		ending_over(&ending);
 	if (rc == ERR_OK)
 		log_info("stopped");
 	return err_exit(rc);
@@ -342,7 +425,7 @@ static int run_daemon(struct cli *cli, bool has_ingress, bool has_worker)
 	int status = cli_load(cli, &report, &daemon.config);
 
 	if (status == 0)
-		log_report(&report);
+		daemon_log_report(&report);
 	config_report_done(&report);
 	if (status != 0)
 		return status;

@@ -3,22 +3,25 @@
 #pragma once
 
 #include "cli.h"
+#include "lanes.h"
 
 #include "postern/admin.h"
 #include "postern/ingress.h"
 #include "postern/thread.h"
 #include "postern/worker.h"
 
+struct broker;
 struct daemon {
 	bool has_ingress, has_worker;
 	const char *config_path;
 	struct lock lock;
 	struct config *config; /* guarded by lock: reload swaps it */
 	struct ingress *ingress;
-	struct worker *worker;
-	struct queue *queue;
+	struct worker *worker; /* of files; over Kafka the crew has one for each lane */
+	struct queue *queue;   /* NULL in a worker over Kafka */
 	struct store *store;
 	struct store_view *view; /* the action thread's */
+	struct broker *broker;   /* NULL: files of this machine */
 	struct admin *admin;
 	struct lock reloading; /* one reload at a time; taken before `lock` */
 };
@@ -29,5 +32,15 @@ struct daemon {
 enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, struct err *err);
 /* The config in force; unref it. */
 struct config *daemon_config(struct daemon *daemon);
+/* What is stored, for one question. ERR_UNREACHABLE: this process does not know. */
+MUST_CHECK enum err_code daemon_lanes(
+	struct daemon *daemon, const struct config *config, struct lanes *out, struct err *err);
+/* Problems of a config, to the log. */
+void daemon_log_report(const struct config_report *report);
+/* Could a working half work with this config? */
+MUST_CHECK enum err_code daemon_check_worker(
+	struct config *config, struct config_report *report, struct err *err);
+/* Why the working half, which this process has, is not ready. */
+MUST_CHECK enum err_code daemon_worker_ready(struct daemon *daemon, struct err *err);
 /* The admin listener with the actions of this process's halves. */
 enum err_code daemon_admin_open(struct daemon *daemon, struct err *err);

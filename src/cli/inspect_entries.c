@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define SCAN_MAX 20000 /* index entries looked at for one page */
+#define NAMESAKES_TOLD 6
 
 static const char *mark_name(unsigned mark, enum out_target target)
 {
@@ -19,11 +20,6 @@ static const char *mark_name(unsigned mark, enum out_target target)
 	if (mark == MARK_REPLAYED)
 		return target == OUT_DLQ ? "replayed" : "accepted";
 	return "waiting";
-}
-
-void inspect_entry_id(enum out_target target, int64_t stream_offset, char out[24])
-{
-	(void)snprintf(out, 24, "%c%lld", target == OUT_DLQ ? 'd' : 'q', (long long)stream_offset);
 }
 
 static bool fits(const struct inspect_filter *filter, const struct store_entry *entry)
@@ -36,11 +32,12 @@ static bool fits(const struct inspect_filter *filter, const struct store_entry *
 	       entry->received_ms >= filter->since_ms && entry->received_ms <= filter->until_ms;
 }
 
-static void put_entry(struct line *line, enum out_target target, const struct store_entry *entry)
+static void put_entry(const struct inspect *in, struct line *line, enum out_target target,
+	const struct place *place, const struct store_entry *entry)
 {
-	char id[24];
+	char id[PLACE_TEXT_MAX];
 
-	inspect_entry_id(target, entry->stream_offset, id);
+	place_text(in->lanes, target, place, id);
 	line_str(line, "id", id);
 	line_text(line, "event_id", entry->event_id);
 	line_text(line, "source", entry->source);
@@ -55,44 +52,63 @@ static void put_entry(struct line *line, enum out_target target, const struct st
 	line_time(line, "since", entry->time_ms);
 }
 
+/* The first entry at this place or behind it in its lane, which *place is then. ERR_NOT_FOUND
+ * leaves err as it is. */
+static enum err_code next_entry(const struct inspect *in, enum out_target target,
+	struct place *place, struct buf *text, struct store_entry *out, struct err *err)
+{
+	struct err one = ERR_INIT;
+	enum err_code rc = store_view_entry_next(
+		in->lanes->list[place->lane].view, target, place->offset, text, out, &one);
+
+	if (rc == ERR_OK)
+		place->offset = out->stream_offset;
+	else if (rc != ERR_NOT_FOUND)
+		err_ignored(err_set(err, rc, "%s", one.text));
+	return rc;
+}
+
+/* Lane by lane, oldest first in each. ERR_NOT_FOUND: no more. */
+static enum err_code next_of_all(const struct inspect *in, enum out_target target,
+	struct place *place, struct buf *text, struct store_entry *out, struct err *err)
+{
+	enum err_code rc = ERR_NOT_FOUND;
+
+	while (rc == ERR_NOT_FOUND && place->lane < in->lanes->count) {
+		rc = next_entry(in, target, place, text, out, err);
+		if (rc == ERR_NOT_FOUND)
+			*place = (struct place){ .lane = place->lane + 1 };
+	}
+	return rc;
+}
+
 enum err_code inspect_entries(const struct inspect *in, enum out_target target,
 	const struct inspect_filter *filter, struct buf *out, struct err *err)
 {
+	struct place place = place_of_cursor(filter->from);
 	struct line line = { .out = out, .err = err };
 	struct buf text = BUF_INIT(KIB(16));
 	struct store_entry entry = { 0 };
-	int64_t from = filter->from;
 	size_t found = 0, scanned = 0;
 	enum err_code rc = buf_put_str(out, "{\"items\":[", err);
-	bool more = true;
 
 	while (rc == ERR_OK && found < filter->limit && scanned++ < SCAN_MAX) {
-		struct err one = ERR_INIT;
-
-		rc = store_view_entry_next(in->view, target, from, &text, &entry, &one);
-		if (rc == ERR_NOT_FOUND) {
-			more = false;
-			rc = ERR_OK;
-			break;
+		rc = next_of_all(in, target, &place, &text, &entry, err);
+		if (rc == ERR_OK && fits(filter, &entry)) {
+			found++;
+			line_begin(&line);
+			put_entry(in, &line, target, &place, &entry);
+			line_end(&line);
 		}
-		if (rc != ERR_OK) {
-			rc = err_set(err, rc, "%s", one.text);
-			break;
-		}
-		from = entry.stream_offset + 1;
-		if (!fits(filter, &entry))
-			continue;
-		found++;
-		line_begin(&line);
-		put_entry(&line, target, &entry);
-		line_end(&line);
+		if (rc == ERR_OK)
+			place.offset++;
 	}
 	buf_done(&text);
-	if (rc != ERR_OK)
+	if (rc != ERR_OK && rc != ERR_NOT_FOUND)
 		return rc;
 	err_ignored(buf_put_str(out, "],", err));
-	if (more)
-		line_int(&line, "next", from);
+	if (rc == ERR_OK)
+		line_int(&line, "next", place_cursor(&place));
 	else
 		line_null(&line, "next");
 	err_ignored(buf_put_str(out, "}\n", err));
@@ -102,51 +118,86 @@ enum err_code inspect_entries(const struct inspect *in, enum out_target target,
 /* ---- one of them -------------------------------------------------------------------------------
  */
 
-static bool is_entry_id(enum out_target target, struct slice id, int64_t *out)
-{
-	struct err err = ERR_INIT;
+/* Records under one event id, which several sources, and several copies, may share. */
+struct namesakes {
+	const struct lanes *lanes;
+	enum out_target target;
+	size_t waiting, marked;
+	struct place last_waiting, last_marked;
+	char ids[NAMESAKES_TOLD * PLACE_TEXT_MAX]; /* of the first ones that wait */
+};
 
-	return id.len > 1 && id.data[0] == (target == OUT_DLQ ? 'd' : 'q') &&
-	       text_i64(slice_sub(id, 1, id.len), out, &err) == ERR_OK && *out >= 0;
+static void add_namesake(struct namesakes *found, const struct place *place, unsigned mark)
+{
+	char id[PLACE_TEXT_MAX];
+	size_t len = strlen(found->ids);
+
+	if (mark != 0) {
+		found->marked++;
+		found->last_marked = *place;
+		return;
+	}
+	found->last_waiting = *place;
+	if (found->waiting++ >= NAMESAKES_TOLD)
+		return;
+	place_text(found->lanes, found->target, place, id);
+	(void)snprintf(found->ids + len, sizeof(found->ids) - len, " %s", id);
 }
 
-static enum err_code next_entry(const struct inspect *in, enum out_target target, int64_t from,
-	struct buf *text, struct store_entry *out, struct err *err)
-{
-	struct err one = ERR_INIT;
-	enum err_code rc = store_view_entry_next(in->view, target, from, text, out, &one);
-
-	if (rc != ERR_OK && rc != ERR_NOT_FOUND)
-		err_ignored(err_set(err, rc, "%s", one.text));
-	return rc;
-}
-
-enum err_code inspect_find(const struct inspect *in, enum out_target target, struct slice id,
-	struct buf *out_offsets, struct err *err)
+static enum err_code find_namesakes(
+	const struct inspect *in, struct slice event_id, struct namesakes *found, struct err *err)
 {
 	struct buf text = BUF_INIT(KIB(16));
 	struct store_entry entry = { 0 };
-	int64_t wanted = 0, from = 0;
-	bool exact = is_entry_id(target, id, &wanted);
-	size_t before = out_offsets->len;
-	enum err_code rc = ERR_OK;
+	struct place place = { .lane = 0 };
+	enum err_code rc;
 
-	if (exact)
-		from = wanted;
-	while (rc == ERR_OK && (rc = next_entry(in, target, from, &text, &entry, err)) == ERR_OK) {
-		from = entry.stream_offset + 1;
-		if (exact ? entry.stream_offset == wanted : slice_eq(entry.event_id, id))
-			rc = buf_put_u64(out_offsets, (uint64_t)entry.stream_offset, err);
-		if (exact)
-			break;
+	while ((rc = next_of_all(in, found->target, &place, &text, &entry, err)) == ERR_OK) {
+		if (slice_eq(entry.event_id, event_id))
+			add_namesake(found, &place, entry.mark);
+		place.offset++;
 	}
 	buf_done(&text);
-	if (rc != ERR_OK && rc != ERR_NOT_FOUND)
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+static enum err_code find_by_event_id(const struct inspect *in, enum out_target target,
+	struct slice event_id, struct place *out, struct err *err)
+{
+	struct namesakes found = { .lanes = in->lanes, .target = target };
+	enum err_code rc = find_namesakes(in, event_id, &found, err);
+
+	if (rc != ERR_OK)
 		return rc;
-	if (out_offsets->len == before)
+	if (found.waiting > 1)
+		return err_set(err, ERR_USAGE, "%zu records have this event id, name one:%s%s",
+			found.waiting, found.ids, found.waiting > NAMESAKES_TOLD ? " ..." : "");
+	if (found.waiting + found.marked == 0)
 		return err_set(
-			err, ERR_NOT_FOUND, "nothing here is called \"%.*s\"", SLICE_FMT(id));
+			err, ERR_NOT_FOUND, "nothing here is called \"%.*s\"", SLICE_FMT(event_id));
+	*out = found.waiting ? found.last_waiting : found.last_marked;
 	return ERR_OK;
+}
+
+/* An event may call itself "d12": a record's own id comes first. */
+enum err_code inspect_find(const struct inspect *in, enum out_target target, struct slice id,
+	struct place *out, struct err *err)
+{
+	struct buf text = BUF_INIT(KIB(16));
+	struct store_entry entry = { 0 };
+	struct place wanted, found;
+	enum err_code rc = ERR_NOT_FOUND;
+
+	if (place_parse(in->lanes, target, id, &wanted)) {
+		found = wanted;
+		rc = next_entry(in, target, &found, &text, &entry, err);
+		if (rc == ERR_OK && found.offset == wanted.offset)
+			*out = wanted;
+		else if (rc == ERR_OK)
+			rc = ERR_NOT_FOUND;
+	}
+	buf_done(&text);
+	return rc == ERR_NOT_FOUND ? find_by_event_id(in, target, id, out, err) : rc;
 }
 
 /* A text that does not grow much by its escapes; of anything else base64 is shorter. */
@@ -193,29 +244,27 @@ static void put_record(struct line *line, const struct record *record)
 }
 
 static enum err_code put_whole(const struct inspect *in, enum out_target target,
-	const struct store_entry *entry, struct buf *out, struct err *err)
+	const struct place *place, const struct store_entry *entry, struct line *line)
 {
 	enum stream stream = target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE;
-	struct line line = { .out = out, .err = err };
 	struct buf bytes = BUF_INIT(MIB(65)); /* the largest body, and its headers */
 	struct record record = { 0 };
 	struct queue *queue = NULL;
 	struct err one = ERR_INIT;
-	enum err_code rc = inspect_queue(in->config, &queue, err);
+	enum err_code rc = lanes_queue(in->lanes, place->lane, &queue, line->err);
 
 	if (rc == ERR_OK) {
-		rc = queue_lookup(queue, stream, entry->stream_offset, &bytes, &record, &one);
-		line_begin(&line);
-		put_entry(&line, target, entry);
+		rc = queue_lookup(queue, stream, place->offset, &bytes, &record, &one);
+		line_begin(line);
+		put_entry(in, line, target, place, entry);
 		if (rc == ERR_OK)
-			put_record(&line, &record);
+			put_record(line, &record);
 		else if (rc != ERR_NOT_FOUND) /* dropped by retention: the index is all there is */
-			err_ignored(err_set(err, rc, "%s", one.text));
-		line_end(&line);
-		err_ignored(buf_put_str(out, "\n", err));
-		rc = err->code;
+			err_ignored(err_set(line->err, rc, "%s", one.text));
+		line_end(line);
+		err_ignored(buf_put_str(line->out, "\n", line->err));
+		rc = line->err->code;
 	}
-	queue_close(&queue);
 	buf_done(&bytes);
 	return rc;
 }
@@ -223,16 +272,18 @@ static enum err_code put_whole(const struct inspect *in, enum out_target target,
 enum err_code inspect_entry(const struct inspect *in, enum out_target target, struct slice id,
 	struct buf *out, struct err *err)
 {
-	struct buf text = BUF_INIT(KIB(16)), offsets = BUF_INIT(MIB(1));
+	struct line line = { .out = out, .err = err };
+	struct buf text = BUF_INIT(KIB(16));
 	struct store_entry entry = { 0 };
-	enum err_code rc = inspect_find(in, target, id, &offsets, err);
+	struct place place = { .lane = 0 };
+	enum err_code rc = inspect_find(in, target, id, &place, err);
 
-	if (rc == ERR_OK) /* of several under one event id, the newest */
-		rc = store_view_entry_next(in->view, target,
-			(int64_t)get_le64(offsets.data + offsets.len - 8), &text, &entry, err);
 	if (rc == ERR_OK)
-		rc = put_whole(in, target, &entry, out, err);
+		rc = next_entry(in, target, &place, &text, &entry, err);
+	if (rc == ERR_NOT_FOUND) /* it has gone meanwhile; or it was never there */
+		err_ignored(err_set(err, rc, "nothing here is called \"%.*s\"", SLICE_FMT(id)));
+	if (rc == ERR_OK)
+		rc = put_whole(in, target, &place, &entry, &line);
 	buf_done(&text);
-	buf_done(&offsets);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* main.c - finds the command, parses its options by its table, runs it; prints help.
  *
- * -c FILE, --json and --help may stand anywhere; "--" ends the options. What a command does is in
- * its own file. */
+ * -c FILE, --json and --help may stand anywhere, "help" first; "--" ends the options. What a
+ * command does is in its own file. */
 #include "commands.h"
 
 #include "postern/text.h"
@@ -113,6 +113,16 @@ struct words { /* the command line without -c, --json and --help */
 	bool help, version;
 };
 
+/* "help dlq replay" is "dlq replay --help". */
+static void take_help(struct words *words)
+{
+	if (words->count == 0 || strcmp(words->list[0], "help") != 0)
+		return;
+	words->help = true;
+	words->count--;
+	memmove(words->list, words->list + 1, (size_t)words->count * sizeof(*words->list));
+}
+
 /* 0, or the exit status of a usage error. */
 static int take_common(int argc, char **argv, struct cli *cli, struct words *words)
 {
@@ -136,6 +146,7 @@ static int take_common(int argc, char **argv, struct cli *cli, struct words *wor
 			words->list[words->count++] = argv[i];
 		}
 	}
+	take_help(words);
 	return 0;
 }
 

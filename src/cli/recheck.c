@@ -33,23 +33,21 @@ enum err_code recheck_record(const struct config *config, const struct record *r
 	return ingress_admit_again(source, record, headers, key, err);
 }
 
-enum err_code recheck_quarantined(const struct config *config, int64_t quarantine_offset,
+enum err_code recheck_quarantined(const struct inspect *in, const struct place *place,
 	struct buf *headers, struct buf *key, struct err *err)
 {
 	struct buf bytes = BUF_INIT(RECORD_MAX);
 	struct record record = { 0 };
 	struct event event = { 0 };
 	struct queue *queue = NULL;
-	enum err_code rc = inspect_queue(config, &queue, err);
+	enum err_code rc = lanes_queue(in->lanes, place->lane, &queue, err);
 
 	if (rc == ERR_OK)
-		rc = queue_lookup(
-			queue, STREAM_QUARANTINE, quarantine_offset, &bytes, &record, err);
+		rc = queue_lookup(queue, STREAM_QUARANTINE, place->offset, &bytes, &record, err);
 	if (rc == ERR_OK)
 		rc = event_decode(record.headers, &event, err);
 	if (rc == ERR_OK && recheck_refusal(&event) != ERR_OK)
-		rc = recheck_record(config, &record, headers, key, err);
-	queue_close(&queue);
+		rc = recheck_record(in->config, &record, headers, key, err);
 	buf_done(&bytes);
 	return rc;
 }

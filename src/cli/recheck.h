@@ -13,5 +13,5 @@ enum err_code recheck_record(const struct config *config, const struct record *r
 	struct buf *headers, struct buf *key, struct err *err);
 /* The same by its place in the quarantine; one that was authentic leaves both empty.
  * ERR_NOT_FOUND: retention has dropped the record. */
-enum err_code recheck_quarantined(const struct config *config, int64_t quarantine_offset,
+enum err_code recheck_quarantined(const struct inspect *in, const struct place *place,
 	struct buf *headers, struct buf *key, struct err *err);

@@ -35,6 +35,19 @@ class Help(Kit):
         self.assertEqual(call().returncode, 2)
         self.assertRegex(text_of(call("--version")), r"^postern \d+\.\d+")
 
+    def test_help_as_a_word(self):
+        self.assertEqual(call("help").stdout, call("--help").stdout)
+        self.assertEqual(call("help", "dlq", "replay").stdout, call("dlq", "replay", "--help").stdout)
+        self.assertEqual(call("help", "events").stdout, call("events", "--help").stdout)
+        self.assertEqual((call("help").returncode, call("help", "nonsense").returncode), (0, 2))
+
+    def test_usage_names_every_option(self):
+        for command in COMMANDS:
+            text = text_of(call(*command.split(), "--help"))
+            usage, _, rows = text[text.index("usage:"):].partition("\n")
+            for option in re.findall(r"(?m)^  (--[a-z-]+)", rows):
+                self.assertTrue(option == "--json" or option in usage, (command, option, usage))
+
     def test_every_level_starts_with_examples(self):
         for command in (*COMMANDS, "events", "dlq", "quarantine", "config", "state"):
             with self.subTest(command):
@@ -95,8 +108,12 @@ class Commands(Kit):
         body = body_of()
         for event_id in ("gh-1", "gh-2"):
             node.send("gh", body, event_id)
-        for event_id, outcome in (("c-1", "applied"), ("c-2", "stale"), ("die-5", "dead"), ("gh-2", "quarantined")):
+        # Entities die side by side: the last one sent is not the last one to end.
+        dead = [(f"die-{number}", "dead") for number in range(6)]
+        for event_id, outcome in (("c-1", "applied"), ("c-2", "stale"), ("gh-2", "quarantined"), *dead):
             self.ended(node, event_id, outcome)
+        for name, count in (("dlq", 6), ("quarantine", 1)):
+            until(lambda: len(node.cli_json(name, "ls")) == count, f"{name}: listed")
         node.stop()  # shared() starts it again: everything below is read by a second process too
         return node
 
@@ -181,6 +198,7 @@ class Commands(Kit):
 
     def test_without_a_daemon(self):
         """Reads come from the files and say the same; changes say that nobody is there."""
+        until(lambda: not self.at.cli_json("events", "ls", "--outcome", "pending"), "what tests sent has ended")
         live = self.reads()
         self.at.stop()
         try:
@@ -242,12 +260,20 @@ class Changes(Kit):
     def test_partly_done(self):
         node, _ = self.dead(2)
         got = node.cli("dlq", "replay", "dead-0", "nosuch", "dead-1", check=5)
-        self.assertIn(b"nosuch", got.stderr)
-        self.assertEqual(json_lines(got.stdout)[-1]["failed"], 1)
+        last = json_lines(got.stdout)[-1]
+        self.assertEqual(last["failed"], 1)
+        self.assertIn("nosuch: ", last["error"])
+        self.assertEqual(len(got.stderr.splitlines()), 1, "only how to go on")
         for event_id in ("dead-0", "dead-1"):
             self.ended(node, event_id, "applied")
         self.assertTrue(got.stderr.strip().endswith(b" nosuch"), "what is done is not asked for again")
         self.assertNotIn(b"dead-1", got.stderr)
+        odd = 'say "no"'
+        self.assertEqual(json_lines(node.cli("dlq", "replay", odd, "--dry-run").stdout), [{"id": odd}])
+        missing = [f"nosuch-{number}" for number in range(9)]
+        lines = node.cli("dlq", "replay", *missing, check=5).stderr.decode().strip().splitlines()
+        self.assertEqual(len(lines), 1)
+        self.assertTrue(lines[-1].endswith(" --yes " + " ".join(missing)), "how to go on comes last")
 
 
 class Halves(Kit):

@@ -77,6 +77,14 @@ class Watching(Kit):
         self.assertEqual(self.at.ask("/v1/nosuch")[0], 404)
         self.assertEqual(self.at.api.request("POST", "/v1/reload", b"").status, 401)
         self.assertEqual(self.at.api.request("DELETE", "/metrics").status, 405)
+        lower = {"Authorization": "bearer " + self.at.token}
+        self.assertEqual(self.at.api.get("/v1/status", lower).status, 200)
+        for path, allow in (("/v1/reload", "POST"), ("/v1/dlq/replay/d1", None), ("/v1/events/x", None)):
+            answer = self.at.api.get(path, lower)
+            self.assertEqual((answer.status, answer.headers.get("allow")), (405 if allow else 404, allow), path)
+        for path in ("/v1/status/x", "/v1/status/../keys", "/v1/config/", "/v1/keys/x"):
+            self.assertEqual(self.at.api.get(path, lower).status, 404, path)
+        self.assertEqual(self.at.api.request("POST", "/v1/reload/x", b"", lower).status, 404)
 
     def test_status(self):
         self.at.send("sw", b"x", "status-1", **{"webhook-signature": "v1,AAAA"})
