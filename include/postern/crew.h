@@ -22,12 +22,25 @@
 #include "postern/worker.h"
 
 struct crew;
+/* Where lanes and the assignment come from, in place of Kafka: for tests. */
+struct crew_ports {
+	void *ctx;
+	const char *cluster; /* its identity */
+	enum err_code (*open_lane)(
+		void *ctx, const struct kafka_lane_opts *opts, struct queue **out, struct err *err);
+	/* changed() is called whenever the assignment changes, until leave() returns. */
+	enum err_code (*join)(
+		void *ctx, kafka_group_fn *changed, void *changed_ctx, void **out, struct err *err);
+	void (*leave)(void *ctx, void *group);
+};
 struct crew_opts {
 	const char *dir; /* data_dir/main: lane p keeps its store in DIR/state-p */
 	struct kafka *kafka;
 	int32_t partitions;
 	const struct clock *clock;
 	int64_t takeover_ms, beat_ms, grace_ms; /* 0: 1500, 500, 5000 */
+	int64_t map_bytes;              /* of a lane's store to begin with; 0: the default */
+	const struct crew_ports *ports; /* NULL: Kafka's */
 };
 MUST_CHECK enum err_code crew_open(struct config *config, const struct crew_opts *opts,
 	struct crew **out, struct config_report *report, struct err *err);
@@ -43,7 +56,7 @@ int64_t crew_last_turn_ms(const struct crew *crew);
 
 int32_t crew_partitions(const struct crew *crew);
 /* A view of what a lane has folded (all of it that is committed to its store, at most 200 ms old).
- * store_view_close() ends it. */
+ * store_view_close() ends it, before crew_close(). ERR_UNAVAILABLE: its store is not open yet. */
 MUST_CHECK enum err_code crew_view(
 	struct crew *crew, int32_t partition, struct store_view **out, struct err *err);
 /* The lane's queue, for queue_lookup and queue_stat. */

@@ -75,6 +75,8 @@ enum item_type {
 	ITEM_MARK = 8,
 	ITEM_ANSWER = 9, /* reserved */
 	ITEM_ONCE = 10,  /* reserved */
+	ITEM_ROUTE = 11,
+	ITEM_ENTRY = 12,
 };
 
 /* The ledger's entry for one identity: 41 bytes. A later SEEN of the same id16 takes its place. */
@@ -145,6 +147,23 @@ struct item_mark {
 	enum mark mark;
 	int64_t time_ms;
 };
+/* What a route's number in the other items stands for, where a journal is kept. */
+struct item_route {
+	uint16_t number;
+	struct slice name;
+};
+/* An entry of the index of dead or quarantined records, written again so that the journal's
+ * beginning can go. mark: 0 or enum mark. */
+struct item_entry {
+	enum out_target target;
+	int64_t stream_offset;
+	uint8_t id16[ID16_LEN];
+	int64_t offset, time_ms, received_ms;
+	enum err_code reason;
+	uint64_t bytes;
+	unsigned mark;
+	struct slice event_id, source, tenant, type, entity, route;
+};
 struct item {
 	enum item_type type;
 	union {
@@ -156,6 +175,8 @@ struct item {
 		struct item_outok outok;
 		struct item_try attempt;
 		struct item_mark mark;
+		struct item_route route;
+		struct item_entry entry;
 	};
 };
 

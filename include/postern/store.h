@@ -21,31 +21,56 @@
 #include "postern/journal.h"
 
 struct store;
+/* The log whose journal the store is folded from: what is folded from another one is no use. */
+struct store_log {
+	const char *cluster; /* at most 255 bytes */
+	uint32_t generation, partitions;
+};
 struct store_opts {
 	const char *dir; /* lmdb: data_dir/main/state */
 	bool must_exist; /* the log is not empty: an absent store is ERR_CORRUPT */
-	bool read_only;  /* a command without a daemon */
+	bool read_only;  /* a command without a daemon: for store_view_*() alone, all else is empty
+			  */
 	int64_t dedupe_ms, ledger_max_bytes;
 	int64_t map_bytes; /* 0: the default; a test's small map grows from here */
 	const struct clock *clock;
+	/* NULL: the store is the truth. Otherwise the journal is: a commit may be lost with the
+	 * power, though never a part of one, and a store of another log is ERR_CORRUPT, like any
+	 * that cannot be believed (store_lmdb_set_aside(), open again, fold again). */
+	const struct store_log *log;
 };
 MUST_CHECK enum err_code store_mem_open(
 	const struct store_opts *opts, struct store **out, struct err *err);
 MUST_CHECK enum err_code store_lmdb_open(
 	const struct store_opts *opts, struct store **out, struct err *err);
 void store_close(struct store **store);
+/* Of a store whose truth is a journal: rename the directory (closed, or never used again) to
+ * DIR.bad-TIME, so that it can be looked at and a new one takes its place. The last one that was
+ * set aside before goes. ERR_OK too when there is no directory. */
+MUST_CHECK enum err_code store_lmdb_set_aside(const char *dir, int64_t wall_ms, struct err *err);
 
 /* The fold state, as committed: where work goes on. released: the last owner stopped cleanly. */
 struct store_state {
 	struct journal_state journal;
 	int64_t next_offset;
+	/* Where a journal is kept: behind the last record that is folded; and the last base. */
+	int64_t journal_next, base_offset;
+	int64_t began; /* where the fold began; 0: with the first record */
 };
 void store_state(struct store *store, struct store_state *out);
+/* The same as applied, committed or not. */
+void store_applied(struct store *store, struct store_state *out);
+/* How many changes are applied and not committed, and about their bytes. 0 while only the state
+ * itself has moved. */
+size_t store_uncommitted(const struct store *store, size_t *out_bytes);
 
 /* Route names get small numbers, for the ledger; a new name is durable with the next commit. "" is
  * 0. */
 MUST_CHECK enum err_code store_route(
 	struct store *store, const char *name, uint16_t *out, struct err *err);
+/* Where a journal is kept numbers are given by ITEM_ROUTE alone. ERR_NOT_FOUND: *out is the number
+ * that is free. */
+MUST_CHECK enum err_code store_route_find(struct store *store, const char *name, uint16_t *out);
 /* "" for an unknown number. Any thread; lives as long as the store. */
 const char *store_route_name(struct store *store, uint16_t route);
 
@@ -54,6 +79,18 @@ MUST_CHECK enum err_code store_stage(struct store *store, const struct item *ite
  * bytes, and what was staged is dropped). A header that is not valid in this state is ERR_CORRUPT.
  */
 MUST_CHECK enum err_code store_apply(struct store *store, struct slice batch, struct err *err);
+/* The same for a record of a journal that is kept: durable with its commit are the offset behind
+ * it, and its time as the time of what is in it. */
+struct store_read {
+	int64_t time_ms, next_offset;
+};
+MUST_CHECK enum err_code store_apply_read(
+	struct store *store, struct slice batch, const struct store_read *read, struct err *err);
+/* What was read behind the last applied record was nothing: the state stands there now. */
+void store_passed(struct store *store, int64_t journal_next);
+/* A fold that begins in the middle of a journal, from a fact about what stood before. Only before
+ * the first record. */
+void store_begin(struct store *store, const struct journal_state *state, int64_t journal_next);
 MUST_CHECK enum err_code store_commit(struct store *store, struct err *err);
 void store_drop(struct store *store);
 /* Has the ledger or the map room for another batch? ERR_OK or ERR_FULL (the worker pauses). */
@@ -61,6 +98,22 @@ MUST_CHECK enum err_code store_room(struct store *store, struct err *err);
 /* Seal the ledger's full bucket or drop an expired one, one at a time: between commits, bounded
  * work. Call it once a turn. */
 MUST_CHECK enum err_code store_maintain(struct store *store, int64_t now_ms, struct err *err);
+
+/* Where a journal is kept, everything that lives is written to it again from time to time, so that
+ * its beginning can go. One committed row after the other as the item that makes it; rows with a
+ * change that is not committed are passed over, as that change is in the journal already. Begin
+ * with {0} when nothing is uncommitted. ERR_NOT_FOUND: that was all. */
+struct store_walk {
+	unsigned step;
+	uint8_t key[512];
+	size_t len;
+};
+MUST_CHECK enum err_code store_walk(struct store *store, struct store_walk *walk, struct buf *bytes,
+	struct item *out, struct err *err);
+/* Everything that came before time_ms stands below this offset of the journal; -1: not known. */
+int64_t store_journal_at(const struct store *store, int64_t time_ms);
+/* When the record at this offset came, or a little before; 0: not known. */
+int64_t store_journal_time(const struct store *store, int64_t offset);
 
 /* ERR_NOT_FOUND: never seen. */
 MUST_CHECK enum err_code store_seen(
@@ -152,6 +205,9 @@ MUST_CHECK enum err_code store_view_state(
 	struct store_view *view, struct store_state *out, struct err *err);
 MUST_CHECK enum err_code store_view_seen(struct store_view *view, const uint8_t id16[ID16_LEN],
 	struct item_seen *out, struct err *err);
+/* Many at once, for little more than one costs; outcome OUTCOME_NONE: never seen. */
+MUST_CHECK enum err_code store_view_seen_all(struct store_view *view,
+	const uint8_t (*ids)[ID16_LEN], size_t count, struct item_seen *out, struct err *err);
 MUST_CHECK enum err_code store_view_version(struct store_view *view, struct slice subject,
 	struct item_version *out, struct buf *text, struct err *err);
 /* The parked copy by subject and offset. */

@@ -132,6 +132,24 @@ static void put_small(struct writer *w, const struct item *item)
 	}
 }
 
+static void put_entry(struct writer *w, const struct item_entry *entry)
+{
+	const struct slice texts[] = { entry->event_id, entry->source, entry->tenant, entry->type,
+		entry->entity, entry->route };
+
+	w_u8(w, entry->target);
+	w_i64(w, entry->stream_offset);
+	w_bytes(w, entry->id16, ID16_LEN);
+	w_i64(w, entry->offset);
+	w_i64(w, entry->time_ms);
+	w_i64(w, entry->received_ms);
+	w_u8(w, entry->reason);
+	w_i64(w, (int64_t)entry->bytes);
+	w_u8(w, entry->mark);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		w_sized(w, texts[i]);
+}
+
 static void put_payload(struct writer *w, const struct item *item)
 {
 	switch (item->type) {
@@ -143,6 +161,11 @@ static void put_payload(struct writer *w, const struct item *item)
 	case ITEM_OUTOK:
 	case ITEM_TRY:
 	case ITEM_MARK: put_small(w, item); return;
+	case ITEM_ROUTE:
+		w_u16(w, item->route.number);
+		w_sized(w, item->route.name);
+		return;
+	case ITEM_ENTRY: put_entry(w, &item->entry); return;
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}
@@ -299,6 +322,24 @@ static void get_small(struct cursor *c, struct item *item)
 	}
 }
 
+static void get_entry(struct cursor *c, struct item_entry *entry)
+{
+	struct slice *const texts[] = { &entry->event_id, &entry->source, &entry->tenant,
+		&entry->type, &entry->entity, &entry->route };
+
+	entry->target = (enum out_target)r_enum(c, OUT_DLQ, OUT_QUARANTINE);
+	entry->stream_offset = r_i64(c);
+	r_id(c, entry->id16);
+	entry->offset = r_i64(c);
+	entry->time_ms = r_i64(c);
+	entry->received_ms = r_i64(c);
+	entry->reason = (enum err_code)r_enum(c, ERR_OK, ERR_CODES - 1);
+	entry->bytes = cursor_u64(c);
+	entry->mark = r_enum(c, 0, MARK_DROPPED);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		*texts[i] = cursor_sized(c);
+}
+
 static void get_payload(struct cursor *c, struct item *item)
 {
 	switch (item->type) {
@@ -310,6 +351,11 @@ static void get_payload(struct cursor *c, struct item *item)
 	case ITEM_OUTOK:
 	case ITEM_TRY:
 	case ITEM_MARK: get_small(c, item); return;
+	case ITEM_ROUTE:
+		item->route.number = cursor_u16(c);
+		item->route.name = cursor_sized(c);
+		return;
+	case ITEM_ENTRY: get_entry(c, &item->entry); return;
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}
@@ -319,7 +365,7 @@ static void get_payload(struct cursor *c, struct item *item)
 enum err_code journal_get_item(struct slice bytes, size_t *at, struct item *out, struct err *err)
 {
 	struct cursor outer = CURSOR(slice_sub(bytes, *at, bytes.len));
-	unsigned type = r_enum(&outer, ITEM_SEEN, ITEM_MARK);
+	unsigned type = r_enum(&outer, ITEM_SEEN, ITEM_ENTRY);
 	struct cursor inner = CURSOR(cursor_sized(&outer));
 	struct item item = { .type = (enum item_type)type };
 

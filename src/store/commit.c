@@ -81,6 +81,12 @@ static enum err_code fold_batch(struct store *store, struct slice batch, struct 
 
 enum err_code store_apply(struct store *store, struct slice batch, struct err *err)
 {
+	return store_apply_read(store, batch, NULL, err);
+}
+
+enum err_code store_apply_read(
+	struct store *store, struct slice batch, const struct store_read *read, struct err *err)
+{
 	struct overlay *overlay = &store->overlay;
 	struct store_state state = store->applied;
 	struct journal_header header;
@@ -91,12 +97,20 @@ enum err_code store_apply(struct store *store, struct slice batch, struct err *e
 		return rc;
 	if (!journal_judge(&state.journal, &header))
 		return err_set(err, ERR_CORRUPT, "a journal batch that does not follow the state");
+	store->read_ms = read ? read->time_ms : 0;
 	if (!is_staged(overlay, batch, &header))
 		rc = fold_batch(store, batch, err);
 	if (rc != ERR_OK)
 		return rc;
-	if (header.type == JOURNAL_BATCH)
+	if (header.type == JOURNAL_BATCH) {
 		state.next_offset = header.next_offset;
+		state.base_offset = header.base_offset;
+	}
+	if (read) {
+		state.journal_next = read->next_offset;
+		times_note(&store->times, store->ledger.dedupe_ms, read->time_ms,
+			read->next_offset - 1);
+	}
 	overlay->applied = overlay->count;
 	overlay->staged_crc = 0;
 	overlay->staged_items = 0;
@@ -133,6 +147,19 @@ static enum err_code write_try(struct store *store, struct kv_txn *txn, struct c
 	return row_put(txn, KV_TRIES, KV_SET, row, &store->scratch, err);
 }
 
+static enum err_code write_route(
+	struct store *store, struct kv_txn *txn, const struct change *change, struct err *err)
+{
+	struct row_key key = key_of_u16((uint16_t)change->offset);
+	struct item item;
+	enum err_code rc = row_item(overlay_bytes(&store->overlay, change), ITEM_ROUTE, &item, err);
+
+	return rc == ERR_OK ? row_put(txn, KV_ROUTES, KV_SET,
+				      &(struct header){ row_key_slice(&key), item.route.name },
+				      &store->scratch, err)
+			    : rc;
+}
+
 static enum err_code write_change(struct store *store, struct kv_txn *txn, struct commit *commit,
 	const struct change *change, struct err *err)
 {
@@ -166,6 +193,7 @@ static enum err_code write_change(struct store *store, struct kv_txn *txn, struc
 		key = key_of_offset(change->offset);
 		table = table_of_entries((enum out_target)change->n);
 		break;
+	case CHANGE_ROUTE: return write_route(store, txn, change, err);
 	}
 	if (change->kind == CHANGE_UNPARK || change->kind == CHANGE_OUTOK)
 		return kv_del(txn, table, row_key_slice(&key), err);
@@ -200,6 +228,8 @@ static enum err_code write_rest(struct store *store, struct kv_txn *txn, struct 
 
 	if (rc == ERR_OK && store->state_changed)
 		rc = state_write(txn, &store->applied, &store->scratch, err);
+	if (rc == ERR_OK && store->times.changed)
+		rc = times_write(&store->times, txn, &store->scratch, err);
 	for (int i = 0; rc == ERR_OK && i < TARGETS; i++) {
 		if (store->trim[i] != INT64_MIN)
 			rc = trim_entries(
@@ -288,6 +318,7 @@ static void committed(struct store *store, const struct commit *commit)
 	store->tries = commit->tries;
 	store->committed = store->applied;
 	store->state_changed = false;
+	store->times.changed = false;
 	store->routes.committed = store->routes.count;
 	for (int i = 0; i < TARGETS; i++)
 		store->trim[i] = INT64_MIN;
@@ -296,7 +327,7 @@ static void committed(struct store *store, const struct commit *commit)
 enum err_code store_commit(struct store *store, struct err *err)
 {
 	struct commit commit = { .seen = count_seen(&store->overlay),
-		.now_ms = store->clock->wall_ms(store->clock) };
+		.now_ms = store->read_ms ? store->read_ms : store->clock->wall_ms(store->clock) };
 	enum err_code rc;
 
 	assert(!store->read_only);
@@ -312,6 +343,36 @@ enum err_code store_commit(struct store *store, struct err *err)
 	if (rc != ERR_OK)
 		return err_set(err, ERR_CORRUPT, "the ledger cannot be read back after a commit");
 	return ERR_OK;
+}
+
+size_t store_uncommitted(const struct store *store, size_t *out_bytes)
+{
+	const struct overlay *overlay = &store->overlay;
+
+	*out_bytes = overlay->applied < overlay->count ? overlay->changes[overlay->applied].at
+						       : overlay->log.len;
+	return overlay->applied;
+}
+
+void store_applied(struct store *store, struct store_state *out)
+{
+	*out = store->applied;
+}
+
+void store_passed(struct store *store, int64_t journal_next)
+{
+	if (journal_next <= store->applied.journal_next)
+		return;
+	store->applied.journal_next = journal_next;
+	store->state_changed = true;
+}
+
+void store_begin(struct store *store, const struct journal_state *state, int64_t journal_next)
+{
+	assert(store->applied.journal.epoch == 0 && store->overlay.count == 0);
+	store->applied.journal = *state;
+	store->applied.journal_next = store->applied.began = journal_next;
+	store->state_changed = true;
 }
 
 enum err_code store_entries_trim(

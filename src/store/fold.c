@@ -128,6 +128,9 @@ static enum err_code fold_out(struct store *store, const struct item *item, stru
 	}
 	change = overlay_add(&store->overlay, CHANGE_OUT, &key, at);
 	change->was_out = outs_put(&store->outs, node);
+	/* Written again it waits as it did. */
+	if (change->was_out)
+		node->since = change->was_out->since;
 	return ERR_OK;
 }
 
@@ -172,7 +175,7 @@ static struct store_entry entry_of(
 {
 	struct store_entry entry = { .stream_offset = stream_offset,
 		.offset = out->offset,
-		.time_ms = store->clock->wall_ms(store->clock),
+		.time_ms = store->read_ms ? store->read_ms : store->clock->wall_ms(store->clock),
 		.reason = out->reason,
 		.bytes = out->headers.len + out->key.len + out->body.len };
 	struct event event;
@@ -191,38 +194,6 @@ static struct store_entry entry_of(
 	return entry;
 }
 
-/* The output that is waiting under this number, read into the buffer. */
-static enum err_code waiting_out(struct store *store, const struct item_outok *ok,
-	struct buf *bytes, struct item_out *out, struct err *err)
-{
-	struct change_key key = { .class = KEY_OUT, .offset = ok->offset, .n = ok->n };
-	struct change *change = overlay_find(&store->overlay, &key);
-	struct row_key row = key_of_out(ok->offset, ok->n);
-	struct kv_txn *txn = NULL;
-	struct slice payload;
-	struct item item;
-	enum err_code rc;
-
-	if (change && change->kind == CHANGE_OUTOK)
-		return ERR_NOT_FOUND;
-	if (change) {
-		rc = row_item(overlay_bytes(&store->overlay, change), ITEM_OUT, &item, err);
-		return rc == ERR_OK ? copy_out(&item.out, bytes, out, err) : rc;
-	}
-	if (!outs_find(&store->outs, ok->offset, ok->n))
-		return ERR_NOT_FOUND;
-	rc = kv_begin(store->kv, false, &txn, err);
-	if (rc != ERR_OK)
-		return rc;
-	rc = row_get(txn, KV_OUTS, row_key_slice(&row), &payload, err);
-	if (rc == ERR_OK)
-		rc = row_item(payload, ITEM_OUT, &item, err);
-	if (rc == ERR_OK)
-		rc = copy_out(&item.out, bytes, out, err);
-	kv_abort(txn);
-	return rc;
-}
-
 /* Published: it waits no longer, and has an entry in the index. Said twice, the second does
  * nothing. */
 static enum err_code fold_outok(struct store *store, const struct item *item, struct err *err)
@@ -232,7 +203,7 @@ static enum err_code fold_outok(struct store *store, const struct item *item, st
 	struct buf bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
 	struct item_out out;
 	size_t at;
-	enum err_code rc = waiting_out(store, ok, &bytes, &out, err);
+	enum err_code rc = out_find(store, ok->offset, ok->n, &bytes, &out, err);
 	bool entered = false;
 
 	if (rc == ERR_OK && out.target != OUT_TOPIC) {
@@ -279,6 +250,49 @@ static enum err_code fold_mark(struct store *store, const struct item *item, str
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }
 
+/* The entry itself, as it stands in the owner's index. */
+static enum err_code fold_item_entry(struct store *store, const struct item *item, struct err *err)
+{
+	const struct item_entry *e = &item->entry;
+	struct store_entry entry = { .stream_offset = e->stream_offset,
+		.offset = e->offset,
+		.time_ms = e->time_ms,
+		.received_ms = e->received_ms,
+		.reason = e->reason,
+		.bytes = e->bytes,
+		.mark = e->mark,
+		.event_id = e->event_id,
+		.source = e->source,
+		.tenant = e->tenant,
+		.type = e->type,
+		.entity = e->entity,
+		.route = e->route };
+
+	memcpy(entry.id16, e->id16, ID16_LEN);
+	return fold_entry(store, e->target, &entry, err);
+}
+
+static enum err_code fold_route(struct store *store, const struct item *item, struct err *err)
+{
+	const struct item_route *route = &item->route;
+	struct change_key key = { .class = KEY_ROUTE, .offset = route->number };
+	const char *was = NULL;
+	size_t at;
+	enum err_code rc = put_item(store, item, &at, err);
+
+	if (rc == ERR_OK) {
+		rc = routes_name(&store->routes, route->number, route->name, &was, err);
+		if (rc != ERR_OK)
+			store->overlay.log.len = at;
+	}
+	if (rc != ERR_OK)
+		return rc;
+	overlay_add(&store->overlay, CHANGE_ROUTE, &key, at)->was_name = was;
+	/* Its row comes with the change. */
+	store->routes.committed = store->routes.count;
+	return ERR_OK;
+}
+
 enum err_code fold_item(struct store *store, const struct item *item, struct err *err)
 {
 	switch (item->type) {
@@ -290,6 +304,8 @@ enum err_code fold_item(struct store *store, const struct item *item, struct err
 	case ITEM_OUTOK: return fold_outok(store, item, err);
 	case ITEM_TRY: return fold_try(store, item, err);
 	case ITEM_MARK: return fold_mark(store, item, err);
+	case ITEM_ROUTE: return fold_route(store, item, err);
+	case ITEM_ENTRY: return fold_item_entry(store, item, err);
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}
@@ -335,6 +351,9 @@ void fold_undo(struct store *store)
 	case CHANGE_OUTOK:
 		if (change->was_out)
 			(void)outs_put(&store->outs, change->was_out);
+		break;
+	case CHANGE_ROUTE:
+		routes_rename(&store->routes, (uint16_t)change->offset, change->was_name);
 		break;
 	case CHANGE_SEEN:
 	case CHANGE_VERSION:

@@ -1,8 +1,9 @@
 /* kv_lmdb.c - the tables in LMDB: transactions and rows.
  *
- * Default flags always: each commit is on disk when it returns. The store is the truth here, so
- * MDB_NOSYNC and MDB_WRITEMAP are never an option. A reading transaction is kept for the next
- * reader. Deliberately not here: opening and growing (kv_lmdb_open.c). */
+ * Where the store is the truth, default flags: each commit is on disk when it returns. Where a
+ * journal is, its last commit may be lost with the power (MDB_NOMETASYNC). MDB_NOSYNC and
+ * MDB_WRITEMAP are never an option. A reading transaction is kept for the next reader. Deliberately
+ * not here: opening and growing (kv_lmdb_open.c). */
 #include "kv_lmdb.h"
 
 #include <assert.h>

@@ -177,6 +177,12 @@ static enum err_code prepare(const struct store_opts *opts, struct err *err)
 	return rc;
 }
 
+/* Where a journal is the truth, a commit that a power cut takes back is folded again. */
+static unsigned env_flags(const struct store_opts *opts)
+{
+	return MDB_NOTLS | (opts->read_only ? MDB_RDONLY : 0) | (opts->log ? MDB_NOMETASYNC : 0);
+}
+
 static int open_env(struct kv_lmdb *lmdb, const struct store_opts *opts)
 {
 	int64_t map = opts->map_bytes > 0 ? opts->map_bytes : MAP_DEFAULT;
@@ -189,8 +195,7 @@ static int open_env(struct kv_lmdb *lmdb, const struct store_opts *opts)
 	if (status == MDB_SUCCESS && !opts->read_only)
 		status = mdb_env_set_mapsize(lmdb->env, (size_t)(map < MAP_MIN ? MAP_MIN : map));
 	if (status == MDB_SUCCESS)
-		status = mdb_env_open(
-			lmdb->env, opts->dir, MDB_NOTLS | (opts->read_only ? MDB_RDONLY : 0), 0600);
+		status = mdb_env_open(lmdb->env, opts->dir, env_flags(opts), 0600);
 	return status;
 }
 

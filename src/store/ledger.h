@@ -130,5 +130,8 @@ void ledger_dropped(struct ledger *ledger);
 /* Reads by a transaction alone: any thread, any process. */
 MUST_CHECK enum err_code ledger_view_find(
 	struct kv_txn *txn, const uint8_t id16[ID16_LEN], struct item_seen *out, struct err *err);
+/* Many at once; outcome OUTCOME_NONE where there is no entry. */
+MUST_CHECK enum err_code ledger_view_find_all(struct kv_txn *txn, const uint8_t (*ids)[ID16_LEN],
+	size_t count, struct item_seen *out, struct err *err);
 MUST_CHECK enum err_code ledger_view_recent(
 	struct kv_txn *txn, size_t max, struct item_seen *out, size_t *out_count, struct err *err);

@@ -62,6 +62,118 @@ enum err_code ledger_view_find(
 	return rc;
 }
 
+/* ---- many ids at once --------------------------------------------------------------- */
+
+/* Those that are looked for: the open bucket, whose chunks have no order, is read once for all. */
+struct wanted {
+	const uint8_t (*ids)[ID16_LEN];
+	struct item_seen *out;
+	size_t count, missing;
+	uint32_t *slots; /* index + 1 into ids, by the first bytes of the id */
+	size_t slot_count;
+};
+
+static size_t slot_of(const struct wanted *wanted, const uint8_t id16[ID16_LEN])
+{
+	return get_le32(id16) & (wanted->slot_count - 1);
+}
+
+static enum err_code wanted_make(struct wanted *wanted, struct err *err)
+{
+	wanted->slot_count = 16;
+	while (wanted->slot_count < wanted->count * 2)
+		wanted->slot_count *= 2;
+	wanted->slots = calloc(wanted->slot_count, sizeof(*wanted->slots));
+	if (!wanted->slots)
+		return err_set(err, ERR_NOMEM, "no memory to look for events");
+	for (size_t i = 0; i < wanted->count; i++) {
+		size_t at = slot_of(wanted, wanted->ids[i]);
+
+		while (wanted->slots[at] != 0)
+			at = (at + 1) & (wanted->slot_count - 1);
+		wanted->slots[at] = (uint32_t)i + 1;
+		wanted->out[i] = (struct item_seen){ .outcome = OUTCOME_NONE };
+	}
+	wanted->missing = wanted->count;
+	return ERR_OK;
+}
+
+/* Entries come newest first: the first one of an id counts. An id may be wanted twice. */
+static void offer(struct wanted *wanted, const struct item_seen *entry)
+{
+	size_t at = slot_of(wanted, entry->id16);
+
+	for (; wanted->slots[at] != 0; at = (at + 1) & (wanted->slot_count - 1)) {
+		const size_t i = wanted->slots[at] - 1;
+
+		if (wanted->out[i].outcome != OUTCOME_NONE ||
+			memcmp(wanted->ids[i], entry->id16, ID16_LEN) != 0)
+			continue;
+		wanted->out[i] = *entry;
+		wanted->missing--;
+	}
+}
+
+static enum err_code find_all_loose(struct kv_txn *txn, const struct ledger_bucket *bucket,
+	struct wanted *wanted, struct err *err)
+{
+	for (uint32_t chunk = bucket->chunks; chunk > 0 && wanted->missing > 0; chunk--) {
+		struct slice payload = SLICE_EMPTY;
+		struct item_seen entry;
+		enum err_code rc = loose_chunk(txn, bucket, chunk, &payload, err);
+
+		for (size_t slot = payload.len / JOURNAL_SEEN_LEN; rc == ERR_OK && slot > 0;
+			slot--) {
+			rc = ledger_entry(payload, slot - 1, &entry, err);
+			if (rc == ERR_OK)
+				offer(wanted, &entry);
+		}
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+static enum err_code find_all_sorted(struct kv_txn *txn, const struct ledger_bucket *bucket,
+	struct wanted *wanted, struct err *err)
+{
+	for (size_t i = 0; i < wanted->count && wanted->missing > 0; i++) {
+		enum err_code rc = ERR_NOT_FOUND;
+
+		if (wanted->out[i].outcome == OUTCOME_NONE)
+			rc = ledger_sorted_find(
+				txn, bucket->number, wanted->ids[i], &wanted->out[i], err);
+		if (rc == ERR_OK)
+			wanted->missing--;
+		else if (rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+enum err_code ledger_view_find_all(struct kv_txn *txn, const uint8_t (*ids)[ID16_LEN], size_t count,
+	struct item_seen *out, struct err *err)
+{
+	struct wanted wanted = { .ids = ids, .out = out, .count = count };
+	struct ledger_bucket bucket = { .number = UINT32_MAX };
+	enum err_code rc = wanted_make(&wanted, err);
+
+	if (rc != ERR_OK)
+		return rc;
+	rc = bucket_at_most(txn, bucket.number, &bucket, err);
+	while (rc == ERR_OK && wanted.missing > 0) {
+		rc = bucket.sealed ? find_all_sorted(txn, &bucket, &wanted, err)
+				   : find_all_loose(txn, &bucket, &wanted, err);
+		if (rc != ERR_OK || bucket.number == 0)
+			break;
+		rc = bucket_at_most(txn, bucket.number - 1, &bucket, err);
+	}
+	free(wanted.slots);
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
+/* ---- the newest --------------------------------------------------------------------- */
+
 /* The entries that were taken so far, and which offsets they have: an event is listed once, though
  * it may have been parked before, and have a second entry for its replay. */
 struct recent {

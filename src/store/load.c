@@ -1,7 +1,8 @@
 /* load.c - what a store keeps in memory, read from its tables when it is opened.
  *
- * Every row that is read is checked, so rot is found before anything is worked. Deliberately not
- * here: the ledger's own loading (ledger.c). */
+ * Every row that is read is checked, so rot is found before anything is worked. Who only reads
+ * keeps next to nothing: a question of a command must not cost a walk over all that is parked.
+ * Deliberately not here: the ledger's own loading (ledger.c). */
 #include "store_priv.h"
 
 #include <stdlib.h>
@@ -68,6 +69,18 @@ static enum err_code load_try(struct store *store, const struct header *row, str
 	return ERR_OK;
 }
 
+/* What decisions are made by: of use to the owner alone. */
+static enum err_code load_owner(struct store *store, struct kv_txn *txn, struct err *err)
+{
+	enum err_code rc = each_row(store, txn, KV_PARKED, load_parked, err);
+
+	if (rc == ERR_OK)
+		rc = each_row(store, txn, KV_OUTS, load_out, err);
+	if (rc == ERR_OK)
+		rc = each_row(store, txn, KV_TRIES, load_try, err);
+	return rc == ERR_OK ? ledger_load(&store->ledger, txn, err) : rc;
+}
+
 enum err_code store_load(struct store *store, struct kv_txn *txn, struct err *err)
 {
 	enum err_code rc = state_read(txn, &store->committed, err);
@@ -75,13 +88,9 @@ enum err_code store_load(struct store *store, struct kv_txn *txn, struct err *er
 	store->applied = store->committed;
 	if (rc == ERR_OK)
 		rc = routes_load(&store->routes, txn, err);
-	if (rc == ERR_OK)
-		rc = each_row(store, txn, KV_PARKED, load_parked, err);
-	if (rc == ERR_OK)
-		rc = each_row(store, txn, KV_OUTS, load_out, err);
-	if (rc == ERR_OK)
-		rc = each_row(store, txn, KV_TRIES, load_try, err);
+	if (rc == ERR_OK && store->journaled)
+		rc = times_read(&store->times, txn, err);
 	if (rc == ERR_OK && !store->read_only)
-		rc = ledger_load(&store->ledger, txn, err);
+		rc = load_owner(store, txn, err);
 	return rc;
 }

@@ -48,7 +48,7 @@ struct out_node *out_node_new(int64_t offset, uint32_t n, uint64_t since)
 	return node;
 }
 
-struct out_node *outs_find(struct outs *outs, int64_t offset, uint32_t n)
+static struct out_node *outs_find(struct outs *outs, int64_t offset, uint32_t n)
 {
 	struct out_key key = { offset, n };
 	struct tree_node *node = tree_find(&outs->tree, &key);

@@ -34,6 +34,7 @@ static enum key_class class_of(enum change_kind kind)
 	case CHANGE_OUTOK: return KEY_OUT;
 	case CHANGE_TRY: return KEY_TRY;
 	case CHANGE_ENTRY: return KEY_ENTRY;
+	case CHANGE_ROUTE: return KEY_ROUTE;
 	}
 	return KEY_SEEN;
 }
@@ -137,7 +138,8 @@ static struct slice key_bytes(const struct overlay *overlay, const struct change
 	case KEY_PARKED: return cursor_sized(&cursor);
 	case KEY_OUT:
 	case KEY_TRY:
-	case KEY_ENTRY: break;
+	case KEY_ENTRY:
+	case KEY_ROUTE: break;
 	}
 	return SLICE_EMPTY;
 }

@@ -20,14 +20,15 @@ enum change_kind {
 	CHANGE_OUTOK,   /* a journal item */
 	CHANGE_TRY,     /* a journal item */
 	CHANGE_ENTRY,   /* a row of an index of dead or quarantined records */
+	CHANGE_ROUTE,   /* a journal item */
 };
-enum key_class { KEY_SEEN, KEY_VERSION, KEY_PARKED, KEY_OUT, KEY_TRY, KEY_ENTRY };
+enum key_class { KEY_SEEN, KEY_VERSION, KEY_PARKED, KEY_OUT, KEY_TRY, KEY_ENTRY, KEY_ROUTE };
 
 /* What a change is found by; the members that its class needs. */
 struct change_key {
 	enum key_class class;
 	struct slice bytes; /* id16, or the subject */
-	int64_t offset;     /* or the stream offset of an entry */
+	int64_t offset;     /* or the stream offset of an entry, or the number of a route */
 	uint32_t n;         /* of an output; the target of an entry */
 };
 struct change {
@@ -40,6 +41,7 @@ struct change {
 	/* What it took out of the indexes in memory; freed when the change is committed. */
 	struct park_node *was_parked;
 	struct out_node *was_out;
+	const char *was_name; /* lives as long as the store */
 };
 struct overlay {
 	struct buf log;

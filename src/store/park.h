@@ -56,6 +56,5 @@ void outs_done(struct outs *outs);
 struct out_node *out_node_new(int64_t offset, uint32_t n, uint64_t since);
 struct out_node *outs_put(struct outs *outs, struct out_node *node);
 struct out_node *outs_take(struct outs *outs, int64_t offset, uint32_t n);
-struct out_node *outs_find(struct outs *outs, int64_t offset, uint32_t n);
 /* The first after (offset, n) whose change is older than `until`; NULL: none. */
 struct out_node *outs_after(struct outs *outs, int64_t offset, uint32_t n, uint64_t until);

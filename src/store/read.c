@@ -171,25 +171,19 @@ unsigned store_tries(struct store *store, int64_t offset)
 	return rc == ERR_OK ? item.attempt.n : rc != ERR_NOT_FOUND;
 }
 
-enum err_code store_out_next(struct store *store, int64_t from_offset, uint32_t from_n,
-	struct buf *bytes, struct item_out *out, struct err *err)
+enum err_code out_find(struct store *store, int64_t offset, uint32_t n, struct buf *bytes,
+	struct item_out *out, struct err *err)
 {
-	const struct out_node *node =
-		outs_after(&store->outs, from_offset, from_n, overlay_applied_to(&store->overlay));
-	struct change_key key = { .class = KEY_OUT };
+	struct change_key key = { .class = KEY_OUT, .offset = offset, .n = n };
+	struct change *change = overlay_find(&store->overlay, &key);
+	struct row_key row = key_of_out(offset, n);
 	struct kv_txn *txn = NULL;
-	struct change *change;
 	struct slice payload;
-	struct row_key row;
 	struct item item;
 	enum err_code rc;
 
-	if (!node)
+	if (change && change->kind == CHANGE_OUTOK)
 		return ERR_NOT_FOUND;
-	key.offset = node->offset;
-	key.n = node->n;
-	row = key_of_out(node->offset, node->n);
-	change = overlay_find(&store->overlay, &key);
 	if (change) {
 		rc = row_item(overlay_bytes(&store->overlay, change), ITEM_OUT, &item, err);
 		return rc == ERR_OK ? copy_out(&item.out, bytes, out, err) : rc;
@@ -204,6 +198,15 @@ enum err_code store_out_next(struct store *store, int64_t from_offset, uint32_t 
 		rc = copy_out(&item.out, bytes, out, err);
 	kv_abort(txn);
 	return rc;
+}
+
+enum err_code store_out_next(struct store *store, int64_t from_offset, uint32_t from_n,
+	struct buf *bytes, struct item_out *out, struct err *err)
+{
+	const struct out_node *node =
+		outs_after(&store->outs, from_offset, from_n, overlay_applied_to(&store->overlay));
+
+	return node ? out_find(store, node->offset, node->n, bytes, out, err) : ERR_NOT_FOUND;
 }
 
 enum err_code entry_find(struct store *store, struct kv_txn *txn, enum out_target target,

@@ -4,7 +4,14 @@
  * config. Deliberately not here: what a route is. */
 #include "store_priv.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+/* A name stays where it is until the end: other threads may hold it. */
+struct route_name {
+	struct route_name *next;
+	char text[];
+};
 
 void routes_init(struct routes *routes)
 {
@@ -14,40 +21,74 @@ void routes_init(struct routes *routes)
 
 void routes_done(struct routes *routes)
 {
-	for (size_t i = 0; i < routes->count; i++)
-		free(routes->names[i]);
+	struct route_name *name;
+
+	while ((name = routes->all)) {
+		routes->all = name->next;
+		free(name);
+	}
 	free(routes->names);
 	lock_done(&routes->lock);
 }
 
-static enum err_code add_locked(struct routes *routes, char *name, struct err *err)
+/* Room for this many numbers; the new ones have no name. */
+static enum err_code widen_locked(struct routes *routes, size_t count, struct err *err)
 {
-	char **names;
+	const char **names;
 
 	lock_assert_held(&routes->lock);
-	if (routes->count > STORE_ROUTES_MAX)
-		return err_set(err, ERR_LIMIT, "more than %d names of routes", STORE_ROUTES_MAX);
-	names = realloc(routes->names, (routes->count + 1) * sizeof(*names));
+	if (count <= routes->count)
+		return ERR_OK;
+	/* An array of pointers: NOLINTNEXTLINE(bugprone-sizeof-expression) */
+	names = realloc(routes->names, count * sizeof(*names));
 	if (!names)
 		return err_set(err, ERR_NOMEM, "no memory for a route's name");
+	for (size_t i = routes->count; i < count; i++)
+		names[i] = NULL;
 	routes->names = names;
-	names[routes->count++] = name;
+	routes->count = count;
 	return ERR_OK;
 }
 
-static enum err_code add(struct routes *routes, struct slice name, struct err *err)
+enum err_code routes_name(struct routes *routes, uint16_t number, struct slice name,
+	const char **out_was, struct err *err)
 {
-	char *copy = slice_dup_str(name);
+	struct route_name *copy = malloc(sizeof(*copy) + name.len + 1);
 	enum err_code rc;
 
 	if (!copy)
 		return err_set(err, ERR_NOMEM, "no memory for a route's name");
+	if (name.len)
+		memcpy(copy->text, name.data, name.len);
+	copy->text[name.len] = '\0';
 	lock_take(&routes->lock);
-	rc = add_locked(routes, copy, err);
+	rc = widen_locked(routes, (size_t)number + 1, err);
+	if (rc == ERR_OK) {
+		*out_was = routes->names[number];
+		routes->names[number] = copy->text;
+		copy->next = routes->all;
+		routes->all = copy;
+	}
 	lock_give(&routes->lock);
 	if (rc != ERR_OK)
 		free(copy);
 	return rc;
+}
+
+void routes_rename(struct routes *routes, uint16_t number, const char *was)
+{
+	lock_take(&routes->lock);
+	routes->names[number] = was;
+	lock_give(&routes->lock);
+}
+
+static enum err_code add(struct routes *routes, struct slice name, struct err *err)
+{
+	const char *was;
+
+	if (routes->count > STORE_ROUTES_MAX)
+		return err_set(err, ERR_LIMIT, "more than %d names of routes", STORE_ROUTES_MAX);
+	return routes_name(routes, (uint16_t)routes->count, name, &was, err);
 }
 
 /* The names behind those that are known. */
@@ -55,13 +96,18 @@ static enum err_code load_more(struct routes *routes, struct kv_txn *txn, struct
 {
 	enum err_code rc = ERR_OK;
 
-	while (rc == ERR_OK) {
+	while (rc == ERR_OK && routes->count <= STORE_ROUTES_MAX) {
 		struct row_key key = key_of_u16((uint16_t)routes->count);
-		struct slice name;
+		struct header row;
+		const char *was;
 
-		rc = row_get(txn, KV_ROUTES, row_key_slice(&key), &name, err);
+		rc = row_seek(txn, KV_ROUTES, KV_AT_LEAST, row_key_slice(&key), &row, err);
+		if (rc == ERR_OK && row.name.len != 2)
+			rc = err_set(err, ERR_CORRUPT, "a route's number does not decode");
 		if (rc == ERR_OK)
-			rc = add(routes, name, err);
+			rc = routes_name(routes,
+				(uint16_t)(row.name.data[0] << 8 | row.name.data[1]), row.value,
+				&was, err);
 	}
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }
@@ -91,17 +137,28 @@ enum err_code routes_write(
 	return rc;
 }
 
+enum err_code store_route_find(struct store *store, const char *name, uint16_t *out)
+{
+	const struct routes *routes = &store->routes;
+
+	for (size_t i = 0; i < routes->count; i++) {
+		if (routes->names[i] && strcmp(routes->names[i], name) == 0) {
+			*out = (uint16_t)i;
+			return ERR_OK;
+		}
+	}
+	*out = (uint16_t)routes->count;
+	return ERR_NOT_FOUND;
+}
+
 enum err_code store_route(struct store *store, const char *name, uint16_t *out, struct err *err)
 {
 	struct routes *routes = &store->routes;
 	enum err_code rc;
 
-	for (size_t i = 0; i < routes->count; i++) {
-		if (strcmp(routes->names[i], name) == 0) {
-			*out = (uint16_t)i;
-			return ERR_OK;
-		}
-	}
+	if (store_route_find(store, name, out) == ERR_OK)
+		return ERR_OK;
+	assert(!store->journaled);
 	rc = add(routes, slice_str(name), err);
 	if (rc == ERR_OK)
 		*out = (uint16_t)(routes->count - 1);
@@ -113,7 +170,7 @@ const char *store_route_name(struct store *store, uint16_t route)
 	const char *name = "";
 
 	lock_take(&store->routes.lock);
-	if (route < store->routes.count)
+	if (route < store->routes.count && store->routes.names[route])
 		name = store->routes.names[route];
 	lock_give(&store->routes.lock);
 	return name;

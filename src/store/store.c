@@ -5,9 +5,12 @@
 
 #include <stdlib.h>
 
-#define STATE_LEN 41
+#define STATE_LEN_SHORT 41 /* before there were journals */
+#define STATE_LEN 65
 #define FORMAT_NAME "format"
 #define STATE_NAME "state"
+#define LOG_NAME "log"
+#define LOG_MAX 300
 #define GROW_TRIES 40
 
 enum err_code state_write(
@@ -22,6 +25,9 @@ enum err_code state_write(
 	put_le64(payload + 24, state->journal.seq);
 	payload[32] = state->journal.released;
 	put_le64(payload + 33, (uint64_t)state->next_offset);
+	put_le64(payload + 41, (uint64_t)state->journal_next);
+	put_le64(payload + 49, (uint64_t)state->base_offset);
+	put_le64(payload + 57, (uint64_t)state->began);
 	return row_put(txn, KV_META, KV_SET, &row, scratch, err);
 }
 
@@ -32,7 +38,8 @@ enum err_code state_read(struct kv_txn *txn, struct store_state *out, struct err
 	struct slice payload;
 	enum err_code rc = row_get(txn, KV_META, row_key_slice(&key), &payload, err);
 
-	if (rc == ERR_NOT_FOUND || (rc == ERR_OK && payload.len != STATE_LEN))
+	if (rc == ERR_NOT_FOUND ||
+		(rc == ERR_OK && payload.len != STATE_LEN && payload.len != STATE_LEN_SHORT))
 		return err_set(err, ERR_CORRUPT, "the store's state does not decode");
 	if (rc != ERR_OK)
 		return rc;
@@ -41,6 +48,11 @@ enum err_code state_read(struct kv_txn *txn, struct store_state *out, struct err
 	state.journal.seq = get_le64(payload.data + 24);
 	state.journal.released = payload.data[32] != 0;
 	state.next_offset = (int64_t)get_le64(payload.data + 33);
+	if (payload.len == STATE_LEN) {
+		state.journal_next = (int64_t)get_le64(payload.data + 41);
+		state.base_offset = (int64_t)get_le64(payload.data + 49);
+		state.began = (int64_t)get_le64(payload.data + 57);
+	}
 	*out = state;
 	return ERR_OK;
 }
@@ -73,6 +85,45 @@ enum err_code store_write(struct store *store, write_fn *fn, void *ctx, struct e
 	return err_set(err, ERR_FULL, "the store's map does not grow enough");
 }
 
+static enum err_code put_log(const struct store_log *log, struct buf *out, struct err *err)
+{
+	enum err_code rc = buf_put_u32(out, log->generation, err);
+
+	if (rc == ERR_OK)
+		rc = buf_put_u32(out, log->partitions, err);
+	return rc == ERR_OK ? buf_put_sized(out, slice_str(log->cluster), err) : rc;
+}
+
+/* Which log this store is folded from. */
+static enum err_code write_log(struct store *store, struct kv_txn *txn, struct err *err)
+{
+	struct row_key key = key_of_name(LOG_NAME);
+	struct buf text = BUF_INIT(LOG_MAX);
+	enum err_code rc = put_log(store->log, &text, err);
+
+	if (rc == ERR_OK)
+		rc = row_put(txn, KV_META, KV_SET,
+			&(struct header){ row_key_slice(&key), buf_slice(&text) }, &store->scratch,
+			err);
+	buf_done(&text);
+	return rc;
+}
+
+static enum err_code check_log(struct store *store, struct kv_txn *txn, struct err *err)
+{
+	struct row_key key = key_of_name(LOG_NAME);
+	struct buf text = BUF_INIT(LOG_MAX);
+	struct slice payload;
+	enum err_code rc = put_log(store->log, &text, err);
+
+	if (rc == ERR_OK)
+		rc = row_get(txn, KV_META, row_key_slice(&key), &payload, err);
+	if (rc == ERR_NOT_FOUND || (rc == ERR_OK && !slice_eq(payload, buf_slice(&text))))
+		rc = err_set(err, ERR_CORRUPT, "the store was folded from another log");
+	buf_done(&text);
+	return rc;
+}
+
 /* A new store says what it is in its first transaction. */
 static enum err_code write_format(
 	struct store *store, struct kv_txn *txn, void *ctx, struct err *err)
@@ -83,6 +134,8 @@ static enum err_code write_format(
 	enum err_code rc = row_put(txn, KV_META, KV_SET, &row, &store->scratch, err);
 
 	(void)ctx;
+	if (rc == ERR_OK && store->log)
+		rc = write_log(store, txn, err);
 	return rc == ERR_OK ? state_write(txn, &store->applied, &store->scratch, err) : rc;
 }
 
@@ -107,6 +160,8 @@ static enum err_code load(struct store *store, struct err *err)
 	if (rc != ERR_OK)
 		return rc;
 	rc = read_format(txn, err);
+	if (rc == ERR_OK && store->log)
+		rc = check_log(store, txn, err);
 	if (rc == ERR_OK)
 		rc = store_load(store, txn, err);
 	kv_abort(txn);
@@ -124,6 +179,8 @@ static struct store *store_new(struct kv *kv, const struct store_opts *opts)
 		.clock = opts->clock ? opts->clock : clock_system(),
 		.ledger_max_bytes = opts->ledger_max_bytes,
 		.read_only = opts->read_only,
+		.log = opts->log,
+		.journaled = opts->log != NULL,
 		.trim = { INT64_MIN, INT64_MIN },
 		.wanted = { INT64_MIN, INT64_MIN },
 		.scratch = BUF_INIT(OVERLAY_MAX),
@@ -158,6 +215,7 @@ enum err_code store_open(
 		if (rc == ERR_OK)
 			rc = load(store, err);
 	}
+	store->log = NULL; /* the caller's */
 	if (rc != ERR_OK)
 		store_close(&store);
 	else

@@ -54,6 +54,19 @@ enum err_code store_view_seen(struct store_view *view, const uint8_t id16[ID16_L
 	return rc;
 }
 
+enum err_code store_view_seen_all(struct store_view *view, const uint8_t (*ids)[ID16_LEN],
+	size_t count, struct item_seen *out, struct err *err)
+{
+	struct kv_txn *txn = NULL;
+	enum err_code rc = begin(view, &txn, err);
+
+	if (rc != ERR_OK)
+		return rc;
+	rc = ledger_view_find_all(txn, ids, count, out, err);
+	kv_abort(txn);
+	return rc;
+}
+
 enum err_code store_view_version(struct store_view *view, struct slice subject,
 	struct item_version *out, struct buf *text, struct err *err)
 {

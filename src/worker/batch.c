@@ -3,6 +3,10 @@
  *   OPEN --journal_end, queue_journal, store_apply--> APPLIED --store_commit--> (committed) OPEN
  *     items and events are added                        | no room, no disk: again in a second
  *
+ * Where a journal is kept, having read the record back is the commit: what waits for it is done
+ * then, and the store follows now and then (worker_batch_settle()). A record stays below its limit:
+ * a batch that has grown is closed before the items of the next event (worker_batch_split()).
+ *
  * An item is visible to reads as soon as it is added, so later decisions see earlier ones of the
  * same batch. While a commit has to be tried again nothing is added. What people count and wait for
  * (metrics, outputs, operators' changes) happens after the commit. */
@@ -11,6 +15,12 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SETTLE_MS 200
+#define SETTLE_EVENTS 2000
+#define SETTLE_STATE_MS 10000 /* when only positions moved */
+#define SETTLE_BYTES MIB(64)  /* more waits for no commit */
+#define SETTLE_GIVE_UP_MS 60000
 
 #define TALLIES_MAX (WORKER_BATCH_EVENTS + 2 * WORKER_WINDOW)
 
@@ -94,7 +104,8 @@ bool worker_batch_full(const struct worker *w)
 {
 	const struct batch *b = &w->batch;
 
-	return w->broken || b->retry_ms != 0 || b->urgent || b->bytes.len >= WORKER_BATCH_BYTES ||
+	return w->broken || b->retry_ms != 0 || b->urgent ||
+	       b->bytes.len >= (w->journaled ? WORKER_RECORD_BYTES : WORKER_BATCH_BYTES) ||
 	       b->events >= WORKER_BATCH_EVENTS || b->items >= (size_t)4 * WORKER_BATCH_EVENTS ||
 	       (b->opened_ms != 0 && w->mono_ms - b->opened_ms >= WORKER_BATCH_MS);
 }
@@ -130,8 +141,10 @@ static struct journal_header header(const struct worker *w, enum journal_type ty
 		.epoch = w->journal.epoch,
 		.seq = w->journal.seq + 1,
 		.next_offset = worker_position(w),
-		.generation = 1,
-		.partitions = 1,
+		.base_offset = w->base_offset,
+		.generation = w->tenure.generation,
+		.partitions = w->tenure.partitions,
+		.checkpoint_offset = w->journal_next,
 		.checkpoint_epoch = w->journal.epoch,
 		.checkpoint_seq = w->journal.seq };
 
@@ -140,7 +153,33 @@ static struct journal_header header(const struct worker *w, enum journal_type ty
 	return h;
 }
 
-/* Journal, read back, judge, apply. What comes back is ours: on one machine nobody else writes. */
+/* Append, and wait until it is read back. */
+static enum err_code journal(struct worker *w, struct err *err)
+{
+	struct batch *b = &w->batch;
+	enum err_code rc;
+
+	w->appending = true;
+	rc = queue_journal(w->queue, buf_slice(&b->bytes), &b->journalled, err);
+	w->appending = false;
+	if (rc == ERR_CORRUPT)
+		w->log_is_bad = true;
+	if (rc == ERR_OK && w->journaled) {
+		w->journal_next = b->journalled.next_offset;
+		w->journalled_ms = w->clock->mono_ms(w->clock);
+	}
+	return rc;
+}
+
+static enum err_code apply_journalled(struct worker *w, struct err *err)
+{
+	const struct journal_read *back = &w->batch.journalled;
+	const struct store_read read = { back->time_ms, back->next_offset };
+
+	return store_apply_read(w->store, back->bytes, w->journaled ? &read : NULL, err);
+}
+
+/* Journal, read back, judge, apply. What comes back is ours, or there is an error. */
 static enum err_code apply(struct worker *w, const struct journal_header *h, struct err *err)
 {
 	struct batch *b = &w->batch;
@@ -154,13 +193,13 @@ static enum err_code apply(struct worker *w, const struct journal_header *h, str
 	if (rc == ERR_OK && b->step == BATCH_BUILT) {
 		struct journal_header back;
 
-		rc = queue_journal(w->queue, buf_slice(&b->bytes), &b->journalled, err);
+		rc = journal(w, err);
 		if (rc == ERR_OK)
 			rc = journal_open(b->journalled.bytes, &back, err);
 		if (rc == ERR_OK && !journal_judge(&w->journal, &back))
 			rc = err_set(err, ERR_CORRUPT, "the journal holds a foreign claim");
 		if (rc == ERR_OK)
-			rc = store_apply(w->store, b->journalled.bytes, err);
+			rc = apply_journalled(w, err);
 		if (rc == ERR_OK)
 			b->step = BATCH_APPLIED;
 	}
@@ -214,7 +253,7 @@ bool worker_batch_close(struct worker *w)
 	if (w->broken)
 		return false;
 	rc = apply(w, &h, &err);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && !w->journaled)
 		rc = store_commit(w->store, &err);
 	if (rc != ERR_OK) {
 		failed(w, &err);
@@ -224,12 +263,84 @@ bool worker_batch_close(struct worker *w)
 		log_info("commit_resumed", log_int("seq", (int64_t)w->journal.seq));
 		worker_board_pause(w, NULL);
 	}
+	w->lagging.events += b->events;
 	committed(w);
 	fresh(b);
 	rc = journal_begin(&b->bytes, &err);
 	if (rc != ERR_OK)
 		worker_break(w, &err);
 	return rc == ERR_OK;
+}
+
+void worker_batch_split(struct worker *w)
+{
+	if (w->journaled && !w->broken && w->batch.bytes.len >= WORKER_RECORD_BYTES)
+		(void)worker_batch_close(w);
+}
+
+void worker_batch_beat(struct worker *w)
+{
+	if (!w->journaled || w->broken || w->mono_ms - w->journalled_ms < w->tenure.beat_ms)
+		return;
+	worker_batch_touch(w);
+	(void)worker_batch_close(w);
+}
+
+/* ---- the store behind the journal --------------------------------------------------- */
+
+int64_t worker_batch_settle_at(const struct worker *w)
+{
+	const struct lagging *l = &w->lagging;
+
+	if (l->retry_ms != 0)
+		return l->retry_ms;
+	return l->since_ms == 0 ? INT64_MAX : l->since_ms + SETTLE_MS;
+}
+
+/* Nothing is lost: the journal has it. So it may be tried for a while, and then elsewhere. */
+static void not_settled(struct worker *w, const struct err *err)
+{
+	struct lagging *l = &w->lagging;
+
+	if (l->failed_ms == 0) {
+		l->failed_ms = w->mono_ms;
+		log_error("commit_failed", log_code(err->code), log_str("text", err->text));
+		worker_board_pause(w, err->text);
+	}
+	l->retry_ms = w->mono_ms + WORKER_COMMIT_RETRY_MS;
+	if (err_action(err->code) == ACT_STOP || w->mono_ms - l->failed_ms > SETTLE_GIVE_UP_MS)
+		worker_break(w, err);
+}
+
+void worker_batch_settle(struct worker *w, bool now)
+{
+	struct lagging *l = &w->lagging;
+	struct err err = ERR_INIT;
+	size_t bytes, changes;
+
+	if (!w->journaled || w->broken)
+		return;
+	changes = store_uncommitted(w->store, &bytes);
+	l->flood = bytes > SETTLE_BYTES;
+	if (l->since_ms == 0 && changes > 0)
+		l->since_ms = w->mono_ms;
+	/* Positions alone are not worth a write to the disk each time. */
+	if (l->since_ms == 0 && w->mono_ms - w->settled_ms >= SETTLE_STATE_MS)
+		now = true;
+	if (!now && l->events < SETTLE_EVENTS && w->mono_ms < worker_batch_settle_at(w))
+		return;
+	if (!now && l->retry_ms != 0 && w->mono_ms < l->retry_ms)
+		return;
+	w->settled_ms = w->mono_ms;
+	if (store_commit(w->store, &err) != ERR_OK) {
+		not_settled(w, &err);
+		return;
+	}
+	if (l->failed_ms != 0) {
+		log_info("commit_resumed", log_int("seq", (int64_t)w->journal.seq));
+		worker_board_pause(w, NULL);
+	}
+	*l = (struct lagging){ .since_ms = 0 };
 }
 
 enum err_code worker_batch_control(struct worker *w, enum journal_type type, struct err *err)
@@ -245,7 +356,7 @@ enum err_code worker_batch_control(struct worker *w, enum journal_type type, str
 		memcpy(h.writer, w->writer, WRITER_LEN);
 	}
 	rc = apply(w, &h, err);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && !w->journaled)
 		rc = store_commit(w->store, err);
 	if (rc != ERR_OK)
 		return rc;

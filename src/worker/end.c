@@ -11,6 +11,9 @@
 #include <assert.h>
 #include <string.h>
 
+#define GATE_LINES 20
+#define GATE_MS 1000
+
 /* ---- items ------------------------------------------------------------------------- */
 
 static struct item_seen seen_entry(
@@ -124,11 +127,14 @@ static void add_quarantined(struct worker *w, const struct work *work, enum err_
 
 static void add_dead(struct worker *w, const struct work *work, enum err_code code)
 {
+	const struct config *config = w->table->config;
 	const struct dead_letter dead = { .reason = slice_str(err_name(code)),
 		.route = slice_str(work->route->name),
 		.error = slice_str(work->error[0] ? work->error : err_title(code)),
 		.attempts = work->attempts,
-		.topic = slice_str(stream_name(STREAM_EVENTS)),
+		.topic = slice_str(
+			config_on_kafka(config) ? config->queue.topic : stream_name(STREAM_EVENTS)),
+		.partition = w->tenure.partition,
 		.offset = work->offset,
 		.first_failed_ms = work->first_failed_ms ? work->first_failed_ms : w->wall_ms,
 		.last_failed_ms = w->wall_ms };
@@ -141,6 +147,35 @@ static void add_dead(struct worker *w, const struct work *work, enum err_code co
 }
 
 /* ---- people ------------------------------------------------------------------------ */
+
+/* Anybody can send requests that are refused and kept: some have a line of their own, of the others
+ * there is one a second that counts. */
+static bool gate_opens(struct worker *w)
+{
+	struct log_gate *gate = &w->gate;
+
+	if (w->mono_ms - gate->since_ms >= GATE_MS) {
+		worker_end_upkeep(w);
+		gate->since_ms = w->mono_ms;
+		gate->lines = 0;
+	}
+	if (gate->lines < GATE_LINES) {
+		gate->lines++;
+		return true;
+	}
+	gate->unlogged++;
+	return false;
+}
+
+void worker_end_upkeep(struct worker *w)
+{
+	struct log_gate *gate = &w->gate;
+
+	if (gate->unlogged == 0 || w->mono_ms - gate->since_ms < GATE_MS)
+		return;
+	log_warn("events_quarantined", log_int("not_logged", gate->unlogged));
+	gate->unlogged = 0;
+}
 
 static void log_end(const struct work *work, enum outcome outcome, enum err_code code)
 {
@@ -176,7 +211,9 @@ static void tell(
 		metric_add(
 			metric_series(METRIC_DEAD_LETTERS, work->route->name, err_name(code)), 1);
 	/* The plain way is counted, and logged only for who looks closely. */
-	if (outcome != OUTCOME_APPLIED)
+	if (outcome == OUTCOME_APPLIED)
+		return;
+	if (outcome != OUTCOME_QUARANTINED || !worker_outs_refusal(code) || gate_opens(w))
 		log_end(work, outcome, code);
 }
 
@@ -196,6 +233,8 @@ static void leave_subject(struct work *work)
 
 static void let_go(struct worker *w, struct work *work)
 {
+	if (work == &w->scratch)
+		w->taking = -1;
 	leave_subject(work);
 	worker_work_leave_window(w, work);
 	if (w->alone == work)
@@ -215,6 +254,7 @@ static void uncount_parked(struct work *work)
 
 void worker_work_end(struct worker *w, struct work *work, enum outcome outcome, enum err_code code)
 {
+	worker_batch_split(w);
 	if (work->parked)
 		add_unpark(w, work);
 	if (outcome != OUTCOME_DUPLICATE)
@@ -293,6 +333,7 @@ void worker_work_park(struct worker *w, struct work *work, const struct park_pla
 	struct park_plan p = *plan;
 	const bool first = !work->parked;
 
+	worker_batch_split(w);
 	if (p.deadline_ms == 0)
 		p.deadline_ms = work->deadline_ms;
 	if (work->first_ms == 0)

@@ -189,6 +189,7 @@ static bool join_window(struct worker *w, struct work *work, struct err *err)
 	work->windowed = true;
 	w->window_count++;
 	w->window_bytes += work->bytes.len;
+	w->taking = -1;
 	return true;
 }
 
@@ -301,6 +302,9 @@ static void take(struct worker *w, const struct record *record)
 	struct work *work = read_scratch(w, record);
 	const struct verdict v = first_decision(w, work);
 
+	/* A record of the journal that closes before its items are in it stands before it. */
+	if (w->journaled)
+		w->taking = record->offset;
 	w->read_offset = record->offset + 1;
 	w->batch.events++;
 	worker_batch_touch(w);
@@ -309,7 +313,7 @@ static void take(struct worker *w, const struct record *record)
 	if (work->readable && work->event.quarantine.len == 0)
 		work->route = worker_table_match(w->table, &work->event);
 	switch (v.action) {
-	case ACTION_SKIP: return;
+	case ACTION_SKIP: w->taking = -1; return;
 	case ACTION_DUPLICATE: worker_work_end(w, work, OUTCOME_DUPLICATE, v.code); return;
 	case ACTION_QUARANTINE: worker_work_end(w, work, OUTCOME_QUARANTINED, v.code); return;
 	case ACTION_STALE:
@@ -342,6 +346,7 @@ static size_t how_many(const struct worker *w)
 static void read_failed(struct worker *w, const struct err *err)
 {
 	if (err_action(err->code) != ACT_RETRY && err->code != ERR_IO) {
+		w->log_is_bad = true;
 		worker_break(w, err);
 		return;
 	}

@@ -32,8 +32,9 @@ double worker_random(struct worker *w)
 int64_t worker_position(const struct worker *w)
 {
 	const struct work *oldest = TAILQ_FIRST(&w->window);
+	const int64_t position = oldest ? oldest->offset : w->read_offset;
 
-	return oldest ? oldest->offset : w->read_offset;
+	return w->taking >= 0 && w->taking < position ? w->taking : position;
 }
 
 void worker_break(struct worker *w, const struct err *err)
@@ -41,7 +42,10 @@ void worker_break(struct worker *w, const struct err *err)
 	if (w->broken)
 		return;
 	w->broken = true;
-	log_error("worker_stopped", log_code(err->code), log_str("text", err->text));
+	if (err->code == ERR_FENCED || err->code == ERR_STOPPED)
+		log_info("worker_fenced", log_code(err->code), log_str("text", err->text));
+	else
+		log_error("worker_stopped", log_code(err->code), log_str("text", err->text));
 	lock_take(&w->board.lock);
 	w->board.failed = *err;
 	lock_give(&w->board.lock);
@@ -135,8 +139,11 @@ static void upkeep(struct worker *w)
 {
 	if (w->mono_ms >= w->upkeep_ms && !stuck(w)) {
 		w->upkeep_ms = w->mono_ms + WORKER_UPKEEP_MS;
+		worker_end_upkeep(w);
 		w->maintain = true;
 		check_room(w);
+		worker_owner_upkeep(w);
+		worker_refresh(w);
 		worker_outs_upkeep(w);
 	}
 	if (w->maintain && !w->broken && w->batch.opened_ms == 0)
@@ -145,35 +152,34 @@ static void upkeep(struct worker *w)
 
 /* ---- one turn ---------------------------------------------------------------------- */
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 static int64_t next_wake(const struct worker *w)
 {
 	const struct work *oldest = TAILQ_FIRST(&w->window);
 	int64_t at = worker_batch_due_at(w);
 
 	if (w->stopping)
-		at = sooner(at, w->stop_deadline_ms - STOP_MARGIN_MS);
+		at = worker_sooner(at, w->stop_deadline_ms - STOP_MARGIN_MS);
 	if (stuck(w))
 		return at;
-	at = sooner(at, w->upkeep_ms);
+	at = worker_sooner(at, w->upkeep_ms);
+	if (w->journaled)
+		at = worker_sooner(at, worker_sooner(w->journalled_ms + w->tenure.beat_ms,
+					       worker_batch_settle_at(w)));
 	if (!w->stopping)
-		at = sooner(at, sooner(worker_park_next_ms(w), worker_run_next_ms(w)));
+		at = worker_sooner(
+			at, worker_sooner(worker_park_next_ms(w), worker_run_next_ms(w)));
 	if (oldest)
-		at = sooner(at, oldest->since_ms + WORKER_SOFT_TIMEOUT_MS);
-	if (!STAILQ_EMPTY(&w->outs.ready) && w->outs.flying < WORKER_OUTS_MAX)
-		at = sooner(at, w->outs.retry_ms);
+		at = worker_sooner(at, oldest->since_ms + WORKER_SOFT_TIMEOUT_MS);
+	at = worker_sooner(at, worker_outs_next_ms(w));
 	if (w->read_retry_ms > w->mono_ms)
-		at = sooner(at, w->read_retry_ms);
+		at = worker_sooner(at, w->read_retry_ms);
 	return at;
 }
 
 static bool takes_events(const struct worker *w)
 {
-	return worker_intake_open(w) && !stuck(w) && w->mono_ms >= w->read_retry_ms;
+	return worker_intake_open(w) && !stuck(w) && !w->lagging.flood &&
+	       w->mono_ms >= w->read_retry_ms;
 }
 
 /* Everything that can be done now. True: more events are waiting. */
@@ -198,6 +204,7 @@ static void commit(struct worker *w, bool backlog)
 			maintain(w);
 		(void)worker_batch_close(w);
 	}
+	worker_batch_settle(w, false);
 	if (w->broken || stuck(w))
 		return;
 	worker_run_committed(w);
@@ -225,6 +232,7 @@ static bool turn(struct worker *w, struct note_list *notes)
 
 	worker_times(w);
 	if (!stuck(w)) {
+		worker_batch_beat(w);
 		handle_notes(w, notes);
 		if (!w->broken && !stuck(w))
 			backlog = work_now(w);
@@ -269,12 +277,15 @@ static void hand_over(struct worker *w)
 	struct err err = ERR_INIT;
 
 	worker_times(w);
-	if (!stuck(w))
+	if (!stuck(w)) {
 		park_running(w);
+		worker_run_withdraw(w);
+	}
 	if (w->batch.opened_ms != 0 && !worker_batch_close(w))
 		log_warn("worker_stopped_unclean", log_str("text", "the last commit had no room"));
 	else if (!w->broken && worker_owner_release(w, &err) != ERR_OK)
 		log_warn("worker_stopped_unclean", log_code(err.code), log_str("text", err.text));
+	worker_batch_settle(w, true);
 }
 
 /* Whoever waits for an answer gets one. */
@@ -322,5 +333,8 @@ void *worker_loop(void *worker)
 	if (!w->broken)
 		worker_board_refresh(w);
 	close_inbox(w, &notes);
+	w->hosts->workers--;
+	if (w->tenure.ended)
+		w->tenure.ended(w->tenure.ctx);
 	return NULL;
 }

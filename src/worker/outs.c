@@ -33,7 +33,26 @@ static bool has_room(struct worker *w, enum stream stream, size_t bytes)
 void worker_outs_init(struct worker *w)
 {
 	STAILQ_INIT(&w->outs.staged);
-	STAILQ_INIT(&w->outs.ready);
+	for (size_t i = 0; i < OUT_LINES; i++)
+		STAILQ_INIT(&w->outs.ready[i].list);
+}
+
+static struct out_queue *line_of(struct worker *w, const struct out_work *out)
+{
+	if (out->target == OUT_DLQ)
+		return &w->outs.ready[OUT_LINE_DEAD];
+	return &w->outs.ready[out->refused ? OUT_LINE_REFUSED : OUT_LINE_AUTHENTIC];
+}
+
+static bool all_published(const struct worker *w, enum out_target target)
+{
+	for (size_t i = 0; i < OUT_LINES; i++) {
+		const struct out_work *out = STAILQ_FIRST(&w->outs.ready[i].list);
+
+		if (out && out->target == target)
+			return false;
+	}
+	return w->outs.flying == 0;
 }
 
 void worker_outs_drop(struct out_work *out)
@@ -55,7 +74,8 @@ static void free_list(struct out_list *list)
 void worker_outs_free(struct worker *w)
 {
 	free_list(&w->outs.staged);
-	free_list(&w->outs.ready);
+	for (size_t i = 0; i < OUT_LINES; i++)
+		free_list(&w->outs.ready[i].list);
 }
 
 bool worker_outs_refusal(enum err_code code)
@@ -72,6 +92,7 @@ static struct out_work *new_out(struct worker *w, const struct item_out *item)
 		return NULL;
 	}
 	out->note.kind = NOTE_OUT;
+	out->worker = w;
 	out->offset = item->offset;
 	out->n = item->n;
 	out->target = item->target;
@@ -104,7 +125,12 @@ void worker_outs_add(struct worker *w, const struct item_out *item)
 
 void worker_outs_committed(struct worker *w)
 {
-	STAILQ_CONCAT(&w->outs.ready, &w->outs.staged);
+	struct out_work *out;
+
+	while ((out = STAILQ_FIRST(&w->outs.staged))) {
+		STAILQ_REMOVE_HEAD(&w->outs.staged, link);
+		STAILQ_INSERT_TAIL(&line_of(w, out)->list, out, link);
+	}
 }
 
 /* The output itself, from the store, where it waits. */
@@ -183,7 +209,7 @@ static enum err_code load_list(struct worker *w, struct err *err)
 		if (!out)
 			return err_set(err, ERR_NOMEM, "no memory for an output");
 		count_coming(w, out, true);
-		STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
+		STAILQ_INSERT_TAIL(&line_of(w, out)->list, out, link);
 		offset = item.offset;
 		n = item.n;
 	}
@@ -213,32 +239,30 @@ static enum err_code after_index(
 
 /* This record of the stream: is it one of those that we think are not published? */
 static enum err_code match(
-	struct worker *w, enum out_target target, const struct record *record, struct err *err)
+	struct worker *w, struct out_queue *line, const struct record *record, struct err *err)
 {
 	struct out_work *out;
 
-	STAILQ_FOREACH(out, &w->outs.ready, link)
+	STAILQ_FOREACH(out, &line->list, link)
 	{
-		enum err_code rc;
+		enum err_code rc = load(w, out, err);
 
-		if (out->target != target)
-			continue;
-		rc = load(w, out, err);
 		if (rc != ERR_OK)
 			return rc;
 		if (!slice_eq(out->record.headers, record->headers) ||
 			!slice_eq(out->record.body, record->body))
 			continue;
 		add_ok(w, out, record->offset);
-		STAILQ_REMOVE(&w->outs.ready, out, out_work, link);
+		STAILQ_REMOVE(&line->list, out, out_work, link);
 		worker_outs_drop(out);
 		return ERR_OK;
 	}
 	return ERR_OK;
 }
 
-static enum err_code compare_tail(struct worker *w, enum out_target target, struct err *err)
+static enum err_code compare_tail(struct worker *w, struct out_queue *line, struct err *err)
 {
+	const enum out_target target = STAILQ_FIRST(&line->list)->target;
 	const enum stream stream = stream_of(target);
 	struct stream_stat stat;
 	int64_t at = 0;
@@ -246,7 +270,7 @@ static enum err_code compare_tail(struct worker *w, enum out_target target, stru
 
 	queue_stat(w->queue, stream, &stat);
 	rc = after_index(w, target, stat.first, &at, err);
-	while (rc == ERR_OK && at < stat.end && !STAILQ_EMPTY(&w->outs.ready)) {
+	while (rc == ERR_OK && at < stat.end && !STAILQ_EMPTY(&line->list)) {
 		struct queue_batch batch;
 
 		rc = queue_read(
@@ -254,7 +278,7 @@ static enum err_code compare_tail(struct worker *w, enum out_target target, stru
 		if (rc != ERR_OK || batch.count == 0)
 			break;
 		for (size_t i = 0; i < batch.count && rc == ERR_OK; i++)
-			rc = match(w, target, &batch.records[i], err);
+			rc = match(w, line, &batch.records[i], err);
 		at = batch.records[batch.count - 1].offset + 1;
 		queue_release(w->queue, &batch);
 	}
@@ -265,10 +289,12 @@ enum err_code worker_outs_load(struct worker *w, struct err *err)
 {
 	enum err_code rc = load_list(w, err);
 
-	if (rc == ERR_OK && !STAILQ_EMPTY(&w->outs.ready))
-		rc = compare_tail(w, OUT_DLQ, err);
-	if (rc == ERR_OK && !STAILQ_EMPTY(&w->outs.ready))
-		rc = compare_tail(w, OUT_QUARANTINE, err);
+	/* What another process published may be anywhere in a topic: it is published again, under
+	 * the same id. */
+	for (size_t i = 0; i < OUT_LINES && rc == ERR_OK && !w->journaled; i++) {
+		if (!STAILQ_EMPTY(&w->outs.ready[i].list))
+			rc = compare_tail(w, &w->outs.ready[i], err);
+	}
 	if (rc == ERR_OK)
 		count_refused(w);
 	return rc;
@@ -285,9 +311,13 @@ static void dlq_is_full(struct worker *w, size_t bytes)
 		w->outs.dlq_need = bytes;
 }
 
-static void unready(struct worker *w)
+/* Back to where it was, and later. */
+static void put_back(struct worker *w, struct out_work *out)
 {
-	w->outs.retry_ms = w->mono_ms + RETRY_MS;
+	struct out_queue *line = line_of(w, out);
+
+	STAILQ_INSERT_HEAD(&line->list, out, link);
+	line->retry_ms = w->mono_ms + RETRY_MS;
 }
 
 /* The oldest segment goes. False: there was nothing to drop. */
@@ -313,8 +343,10 @@ static bool drop_oldest(struct worker *w)
 static enum err_code append(struct worker *w, struct out_work *out, struct err *err)
 {
 	const enum stream stream = stream_of(out->target);
-	enum err_code rc = queue_append(w->queue, stream, &out->record, err);
+	enum err_code rc;
 
+	w->abroad++;
+	rc = queue_append(w->queue, stream, &out->record, err);
 	if (rc != ERR_FULL || out->target != OUT_QUARANTINE || out->refused)
 		return rc;
 	if (!drop_oldest(w))
@@ -323,62 +355,89 @@ static enum err_code append(struct worker *w, struct out_work *out, struct err *
 	return queue_append(w->queue, stream, &out->record, err);
 }
 
-/* True: it is out of our hands. */
-static bool publish(struct worker *w, struct out_work *out)
+static void not_published(struct worker *w, const struct out_work *out, const struct err *err)
+{
+	if (err->code == ERR_FULL && out->target == OUT_DLQ)
+		dlq_is_full(w, out->size);
+	else if (err_action(err->code) == ACT_STOP || err->code == ERR_LIMIT)
+		worker_break(w, err);
+	else
+		log_warn("output_delayed", log_code(err->code), log_str("text", err->text));
+}
+
+static void publish(struct worker *w, struct out_work *out)
 {
 	struct err err = ERR_INIT;
 	enum err_code rc = load(w, out, &err);
 
 	if (rc != ERR_OK) {
 		worker_break(w, &err);
-		return false;
+	} else {
+		rc = append(w, out, &err);
+		if (rc != ERR_OK) {
+			w->abroad--;
+			not_published(w, out, &err);
+		}
 	}
-	rc = append(w, out, &err);
-	if (rc == ERR_OK) {
+	if (rc == ERR_OK)
 		w->outs.flying++;
-		return true;
-	}
-	if (rc == ERR_FULL && out->target == OUT_DLQ)
-		dlq_is_full(w, out->size);
-	else if (err_action(rc) == ACT_STOP || rc == ERR_LIMIT)
-		worker_break(w, &err);
 	else
-		log_warn("output_delayed", log_code(rc), log_str("text", err.text));
-	unready(w);
-	return false;
+		put_back(w, out);
 }
 
-static bool may_publish(const struct worker *w)
+/* The next one of a line. False: there is none that may go now. */
+static bool publish_next(struct worker *w, struct out_queue *line)
 {
-	return !w->broken && w->mono_ms >= w->outs.retry_ms && w->outs.flying < WORKER_OUTS_MAX;
+	struct out_work *out = STAILQ_FIRST(&line->list);
+
+	if (!out || w->broken || w->mono_ms < line->retry_ms || w->outs.flying >= WORKER_OUTS_MAX)
+		return false;
+	STAILQ_REMOVE_HEAD(&line->list, link);
+	publish(w, out);
+	return true;
 }
 
 void worker_outs_publish(struct worker *w)
 {
-	struct out_work *out;
+	bool more = true;
 
-	while ((out = STAILQ_FIRST(&w->outs.ready)) && may_publish(w)) {
-		STAILQ_REMOVE_HEAD(&w->outs.ready, link);
-		if (publish(w, out))
-			continue;
-		/* A refused request waits for room without keeping others from it. */
-		if (out->refused)
-			STAILQ_INSERT_TAIL(&w->outs.ready, out, link);
-		else
-			STAILQ_INSERT_HEAD(&w->outs.ready, out, link);
-		break;
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < OUT_LINES; i++)
+			more |= publish_next(w, &w->outs.ready[i]);
 	}
+}
+
+int64_t worker_outs_next_ms(const struct worker *w)
+{
+	int64_t next = INT64_MAX;
+
+	if (w->outs.flying >= WORKER_OUTS_MAX)
+		return next;
+	for (size_t i = 0; i < OUT_LINES; i++) {
+		const struct out_queue *line = &w->outs.ready[i];
+
+		if (!STAILQ_EMPTY(&line->list) && line->retry_ms < next)
+			next = line->retry_ms;
+	}
+	return next;
 }
 
 void worker_outputs_done(void *worker, struct record *list)
 {
-	struct worker *w = worker;
+	(void)worker;
+	worker_outputs_back(list);
+}
 
+void worker_outputs_back(struct record *list)
+{
 	while (list) {
 		struct out_work *out = list->owner;
+		struct worker *w = out->worker;
 
 		list = list->next;
 		(void)worker_inbox_post(w, &out->note);
+		w->abroad--; /* the last thing that is done with it here */
 	}
 }
 
@@ -396,8 +455,7 @@ void worker_outs_finished(struct worker *w, struct out_work *out)
 	/* It may be there or not: publishing it again can make a second copy, losing it cannot be
 	 * mended. */
 	log_warn("output_delayed", log_code(out->record.result), log_int("offset", out->offset));
-	STAILQ_INSERT_HEAD(&w->outs.ready, out, link);
-	unready(w);
+	put_back(w, out);
 }
 
 /* ---- room and retention ------------------------------------------------------------ */
@@ -455,7 +513,7 @@ static void retain(struct worker *w, enum out_target target, int64_t hours)
 	}
 	store_totals(w->store, &totals);
 	wanted = target == OUT_DLQ ? totals.dlq_first : totals.quarantine_first;
-	if (wanted == INT64_MAX && STAILQ_EMPTY(&w->outs.ready) && w->outs.flying == 0)
+	if (wanted == INT64_MAX && all_published(w, target))
 		wanted = stat.end;
 	if (wanted == INT64_MAX || wanted <= stat.position)
 		return;

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define SUSPECTS_MS 2500 /* longer than a queue knows its end without asking */
+
 static enum err_code randomize(struct worker *w, struct err *err)
 {
 	uint8_t bytes[WRITER_LEN + 8];
@@ -36,6 +38,55 @@ static enum err_code check_position(struct worker *w, struct err *err)
 		"the state stands at event %lld, the log holds %lld to %lld: they do not belong "
 		"together, restore both from one backup",
 		(long long)w->read_offset, (long long)stat.first, (long long)stat.end);
+}
+
+/* The log's end as it is known may be old: by then what was there at the start is read. */
+void worker_owner_upkeep(struct worker *w)
+{
+	struct stream_stat stat;
+
+	if (w->suspect_end != INT64_MAX || w->mono_ms < w->suspects_until_ms)
+		return;
+	queue_stat(w->queue, STREAM_EVENTS, &stat);
+	w->suspect_end = stat.end;
+}
+
+/* A lane that nobody ever worked begins with what its log still holds. */
+static void begin_log(struct worker *w)
+{
+	struct stream_stat stat;
+
+	if (w->read_offset != 0 || w->journal.epoch != 1 || w->journal.seq != 0)
+		return;
+	queue_stat(w->queue, STREAM_EVENTS, &stat);
+	w->read_offset = stat.first;
+}
+
+enum err_code worker_owner_enter(struct worker *w, const struct tenure *tenure, struct err *err)
+{
+	struct store_state state;
+
+	store_applied(w->store, &state);
+	w->journaled = true;
+	w->tenure = *tenure;
+	w->journal = state.journal;
+	w->journal_next = state.journal_next;
+	w->base_offset = w->refresh.live_from = state.base_offset;
+	w->journalled_ms = w->mono_ms;
+	w->settled_ms = w->mono_ms;
+	w->read_offset = state.next_offset;
+	w->told = -1;
+	begin_log(w);
+	if (getrandom(&w->random, sizeof(w->random), 0) != (ssize_t)sizeof(w->random))
+		return err_sys(err, ERR_IO, errno, "getrandom");
+	w->random |= 1;
+	w->suspect_end = tenure->unclean ? INT64_MAX : 0;
+	w->suspects_until_ms = w->mono_ms + SUSPECTS_MS;
+	w->suspects_left = tenure->unclean ? WORKER_WINDOW : 0;
+	log_info("worker_claimed", log_int("epoch", (int64_t)w->journal.epoch),
+		log_int("position", w->read_offset),
+		log_str("after", tenure->unclean ? "crash" : "release"));
+	return ERR_OK;
 }
 
 enum err_code worker_owner_claim(struct worker *w, bool *out_unclean, struct err *err)

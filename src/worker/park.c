@@ -159,7 +159,16 @@ void worker_park_free(struct worker *w)
 
 /* ---- which of a subject's parked events is next ------------------------------------ */
 
-static bool gap_over(struct worker *w, const struct parked *p, const struct version *stored)
+/* What comes next of a subject. */
+struct choice {
+	struct parked next;
+	bool calls;      /* its turn may lead to a call */
+	int64_t look_ms; /* monotonic: the time of a gap is over, whatever is next until then */
+};
+
+/* A gap that is over by its time, or overtaken, ends without a call (*out_calls). */
+static bool gap_over(
+	struct worker *w, const struct parked *p, const struct version *stored, bool *out_calls)
 {
 	const struct route *route = worker_table_number(w->table, p->route);
 	const struct version_facts facts = {
@@ -174,11 +183,14 @@ static bool gap_over(struct worker *w, const struct parked *p, const struct vers
 		.gap_deadline_ms = p->deadline_ms,
 	};
 
+	const enum action action = worker_decide_version(&facts).action;
+
+	*out_calls = facts.rule != RULE_NEXT || action == ACTION_RUN;
 	/* Its time lies too far ahead: the clock was turned back, and a turn puts it right. */
 	if (route && route->config &&
 		p->deadline_ms - w->wall_ms > route->config->gap_timeout_s * 1000)
 		return true;
-	return worker_decide_version(&facts).action != ACTION_GAP;
+	return action != ACTION_GAP;
 }
 
 /* The search for the next one: a gap that is over, or else the first that waits for no gap. */
@@ -186,7 +198,7 @@ struct picking {
 	struct worker *w;
 	const struct version *stored;
 	struct parked gap, first;
-	bool has_gap, has_first;
+	bool has_gap, has_first, calls;
 	int64_t soonest_ms; /* wall: when the time of a gap is over */
 };
 
@@ -202,16 +214,14 @@ static bool look_at_parked(void *ctx, const struct parked *p)
 	}
 	if (p->deadline_ms < pick->soonest_ms)
 		pick->soonest_ms = p->deadline_ms;
-	pick->has_gap = gap_over(pick->w, p, pick->stored);
+	pick->has_gap = gap_over(pick->w, p, pick->stored, &pick->calls);
 	if (pick->has_gap)
 		pick->gap = *p;
 	return !pick->has_gap;
 }
 
-/* Events that wait for a gap stand aside until it is filled or their time is over. *out_look_ms:
- * when nothing is to be done now, when to look again. */
-static bool pick_beside_gaps(
-	struct worker *w, struct subject *s, struct parked *out, int64_t *out_look_ms)
+/* Events that wait for a gap stand aside until it is filled or their time is over. */
+static bool pick_beside_gaps(struct worker *w, struct subject *s, struct choice *out)
 {
 	struct picking pick = { .w = w, .soonest_ms = INT64_MAX };
 	struct item_version stored;
@@ -224,27 +234,29 @@ static bool pick_beside_gaps(
 	}
 	pick.stored = rc == ERR_OK ? &stored.version : NULL;
 	store_parked_each(w->store, worker_subject_name(s), look_at_parked, &pick);
-	if (pick.has_gap || pick.has_first) {
-		*out = pick.has_gap ? pick.gap : pick.first;
-		out->tried = store_tries(w->store, out->offset);
-		return true;
-	}
-	if (pick.soonest_ms != INT64_MAX) {
+	if (!pick.has_gap && pick.soonest_ms != INT64_MAX) {
 		const int64_t left = pick.soonest_ms - w->wall_ms;
 
-		*out_look_ms = w->mono_ms + (left > 0 ? left : 0);
+		out->look_ms = w->mono_ms + (left > 0 ? left : 0);
 	}
-	return false;
+	if (!pick.has_gap && !pick.has_first)
+		return false;
+	out->calls = pick.has_gap ? pick.calls : true;
+	out->next = pick.has_gap ? pick.gap : pick.first;
+	out->next.tried = store_tries(w->store, out->next.offset);
+	return true;
 }
 
-static bool pick(struct worker *w, struct subject *s, struct parked *out, int64_t *out_look_ms)
+/* False: nothing but gaps whose time is not over yet. */
+static bool pick(struct worker *w, struct subject *s, struct choice *out)
 {
 	size_t count;
 
-	*out_look_ms = INT64_MAX;
+	out->look_ms = INT64_MAX;
+	out->calls = true;
 	if (s->gaps == 0)
-		return store_parked_head(w->store, worker_subject_name(s), out, &count);
-	return pick_beside_gaps(w, s, out, out_look_ms);
+		return store_parked_head(w->store, worker_subject_name(s), &out->next, &count);
+	return pick_beside_gaps(w, s, out);
 }
 
 /* ---- turns ------------------------------------------------------------------------- */
@@ -323,46 +335,6 @@ static void take(struct worker *w, struct subject *s, const struct parked *p)
 	worker_work_turn(w, work);
 }
 
-/* The head of a subject that nobody works on. Without a place for it nothing is loaded. */
-void worker_subject_turn(struct worker *w, struct subject *s)
-{
-	struct parked head;
-	struct route *route;
-	enum ready_line line;
-	int64_t look_ms;
-
-	assert(!s->busy);
-	s->moved = false;
-	if (!pick(w, s, &head, &look_ms)) {
-		if (look_ms != INT64_MAX)
-			worker_subject_due(w, s, look_ms);
-		return;
-	}
-	route = worker_table_number(w->table, head.route);
-	line = head.attempts > 0 ? LINE_RETRY : LINE_FIRST;
-	if (route && route->handler && !worker_run_room(w, route, line, s->suspects > 0)) {
-		worker_subject_undue(w, s);
-		worker_run_ready(route, s, line);
-		return;
-	}
-	take(w, s, &head);
-}
-
-static void park_followers(struct worker *w, struct subject *s)
-{
-	const struct park_plan plan = { .reason = PARK_ORDER, .next_ms = w->wall_ms };
-	struct work *work;
-
-	while ((work = TAILQ_FIRST(&s->fresh)) && !w->broken)
-		worker_work_park(w, work, &plan);
-}
-
-static void excuse(struct worker *w, struct subject *s)
-{
-	w->suspect_subjects -= s->suspects;
-	s->suspects = 0;
-}
-
 /* When the time of a head comes is found once, as long as it is the head: a step of the wall clock
  * neither hurries nor delays what waits. */
 static int64_t time_of_head(struct worker *w, struct subject *s, const struct parked *head)
@@ -391,17 +363,63 @@ static int64_t look_at(struct worker *w, struct subject *s, const struct parked 
 	return at > s->hold_ms ? at : s->hold_ms;
 }
 
+/* The head of a subject that nobody works on. Without a place for it nothing is loaded. */
+void worker_subject_turn(struct worker *w, struct subject *s)
+{
+	struct choice choice;
+	struct route *route;
+	enum ready_line line;
+
+	assert(!s->busy);
+	s->moved = false;
+	if (!pick(w, s, &choice)) {
+		if (choice.look_ms != INT64_MAX)
+			worker_subject_due(w, s, choice.look_ms);
+		return;
+	}
+	/* The look was for a gap that went by itself: worker_subject_advance() finds the next time.
+	 */
+	if (s->suspects == 0 && look_at(w, s, &choice.next) > w->mono_ms)
+		return;
+	route = worker_table_number(w->table, choice.next.route);
+	line = choice.next.attempts > 0 ? LINE_RETRY : LINE_FIRST;
+	if (route && route->handler && (choice.calls || route->dlq_full) &&
+		!worker_run_room(w, route, line, s->suspects > 0)) {
+		worker_subject_undue(w, s);
+		/* The time of a gap may be over before there is a place. */
+		if (choice.look_ms != INT64_MAX)
+			worker_subject_due(w, s, choice.look_ms);
+		worker_run_ready(route, s, line);
+		return;
+	}
+	take(w, s, &choice.next);
+}
+
+static void park_followers(struct worker *w, struct subject *s)
+{
+	const struct park_plan plan = { .reason = PARK_ORDER, .next_ms = w->wall_ms };
+	struct work *work;
+
+	while ((work = TAILQ_FIRST(&s->fresh)) && !w->broken)
+		worker_work_park(w, work, &plan);
+}
+
+static void excuse(struct worker *w, struct subject *s)
+{
+	w->suspect_subjects -= s->suspects;
+	s->suspects = 0;
+}
+
 /* Parked events block: what came since is parked behind them, and the first is looked at in its
  * time. */
 static void blocked(struct worker *w, struct subject *s)
 {
-	struct parked head;
-	int64_t look_ms;
+	struct choice choice;
 
 	park_followers(w, s);
-	if (s->ready || w->broken || !pick(w, s, &head, &look_ms))
+	if (s->ready || w->broken || !pick(w, s, &choice))
 		return;
-	worker_subject_due(w, s, look_at(w, s, &head));
+	worker_subject_due(w, s, worker_sooner(look_at(w, s, &choice.next), choice.look_ms));
 	/* The others cannot wait that long for its suspects. */
 	if (s->due_ms > w->mono_ms)
 		excuse(w, s);
@@ -410,18 +428,17 @@ static void blocked(struct worker *w, struct subject *s)
 /* Events that wait for a gap come before what came since, if theirs is filled now. */
 static bool fill_gap(struct worker *w, struct subject *s)
 {
-	struct parked gap;
-	int64_t look_ms;
+	struct choice choice;
 
 	if (s->gaps == 0 || (!s->moved && (s->heap != 0 || s->ready)))
 		return false;
 	s->moved = false;
-	if (pick(w, s, &gap, &look_ms)) {
-		take(w, s, &gap);
+	if (pick(w, s, &choice)) {
+		take(w, s, &choice.next);
 		return true;
 	}
-	if (look_ms != INT64_MAX)
-		worker_subject_due(w, s, look_ms);
+	if (choice.look_ms != INT64_MAX)
+		worker_subject_due(w, s, choice.look_ms);
 	return false;
 }
 
@@ -521,15 +538,14 @@ static bool was_in_work(const struct worker *w, const struct parked *p)
 
 static void list_subject(struct worker *w, struct subject *s, bool unclean)
 {
-	struct parked head;
-	int64_t look_ms;
+	struct choice choice;
 
-	if (!pick(w, s, &head, &look_ms)) {
-		worker_subject_due(w, s, look_ms);
+	if (!pick(w, s, &choice)) {
+		worker_subject_due(w, s, choice.look_ms);
 		return;
 	}
-	worker_subject_due(w, s, look_at(w, s, &head));
-	if (!unclean || w->suspect_subjects >= WORKER_WINDOW || !was_in_work(w, &head))
+	worker_subject_due(w, s, worker_sooner(look_at(w, s, &choice.next), choice.look_ms));
+	if (!unclean || w->suspect_subjects >= WORKER_WINDOW || !was_in_work(w, &choice.next))
 		return;
 	s->suspects = 1;
 	w->suspect_subjects++;

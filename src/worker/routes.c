@@ -34,7 +34,7 @@ static enum err_code open_route(struct worker *w, struct route *r,
 	const struct route_config *config, struct config_report *report, struct err *err)
 {
 	const struct handler_opts opts = {
-		.route = config, .fetch = w->fetch, .exec = w->exec, .report = report
+		.route = config, .fetch = w->hosts->fetch, .exec = w->hosts->exec, .report = report
 	};
 	enum err_code rc;
 
@@ -88,12 +88,30 @@ enum err_code worker_table_open(struct worker *w, struct config *config, struct 
 	return ERR_OK;
 }
 
+/* Everybody who folds the journal has to know what a number means. */
+static enum err_code journal_route(struct worker *w, struct route *r, struct err *err)
+{
+	struct item item = { .type = ITEM_ROUTE, .route = { .name = slice_str(r->name) } };
+
+	if (store_route_find(w->store, r->name, &r->number) == ERR_OK)
+		return ERR_OK;
+	/* The first number is that of no name. */
+	if (r->number == 0)
+		return err_set(err, ERR_LIMIT, "too many names of routes");
+	item.route.number = r->number;
+	worker_batch_split(w);
+	worker_batch_add(w, &item);
+	return worker_failed(w, err);
+}
+
 enum err_code worker_table_bind(struct worker *w, struct table *t, struct err *err)
 {
 	enum err_code rc = ERR_OK;
 
 	for (size_t i = 0; rc == ERR_OK && i < t->count; i++)
-		rc = store_route(w->store, t->routes[i].name, &t->routes[i].number, err);
+		rc = w->journaled
+			     ? journal_route(w, &t->routes[i], err)
+			     : store_route(w->store, t->routes[i].name, &t->routes[i].number, err);
 	return rc;
 }
 

@@ -25,6 +25,13 @@ bool worker_run_suspects(const struct worker *w)
 	       (more && !w->store_full && !worker_park_full(w));
 }
 
+size_t worker_places(const struct worker *w, const struct route *r)
+{
+	const size_t workers = w->hosts->workers, all = (size_t)r->config->concurrency;
+
+	return workers > 1 && all > workers ? all / workers : workers > 1 ? 1 : all;
+}
+
 static bool paused(const struct worker *w, const struct route *r)
 {
 	return r->dlq_full || w->mono_ms < r->pause_ms;
@@ -38,7 +45,7 @@ bool worker_run_room(struct worker *w, const struct route *r, enum ready_line li
 		return false;
 	if (worker_run_suspects(w) && (w->calls > 0 || w->alone || r->loaded > 0))
 		return false;
-	return !paused(w, r) && r->calls + r->loaded < (size_t)r->config->concurrency;
+	return !paused(w, r) && r->calls + r->loaded < worker_places(w, r);
 }
 
 void worker_run_ready(struct route *r, struct subject *s, enum ready_line line)
@@ -125,11 +132,25 @@ static void note_failure(struct worker *w, struct work *work)
 		work->first_failed_ms = w->wall_ms;
 }
 
+/* The call that it was committed for is not made, or did not begin: nobody can die of it. */
+static void withdraw_try(struct worker *w, struct work *work)
+{
+	struct item item = { .type = ITEM_TRY };
+
+	if (!work->try_open)
+		return;
+	work->tried--;
+	work->try_open = false;
+	item.attempt = (struct item_try){ .offset = work->offset, .n = work->tried };
+	worker_batch_add(w, &item);
+}
+
 /* It never reported, and does not count as an attempt. */
 static void cancelled(struct worker *w, struct work *work)
 {
 	breaker_forget(&work->route->breaker);
 	if (work->parked) {
+		withdraw_try(w, work);
 		worker_work_put_off(w, work, NO_ROOM_MS);
 		return;
 	}
@@ -200,8 +221,10 @@ void worker_run_finished(struct worker *w, struct work *work)
 static void called(struct handler_call *call)
 {
 	struct work *work = call->owner;
+	struct worker *w = work->worker;
 
-	(void)worker_inbox_post(work->worker, &work->note);
+	(void)worker_inbox_post(w, &work->note);
+	w->abroad--; /* the last thing that is done with it here */
 }
 
 static void first_attempt(struct worker *w, struct work *work)
@@ -232,6 +255,7 @@ static void call(struct worker *w, struct work *work)
 	r->calls++;
 	r->table->calls++;
 	w->calls++;
+	w->abroad++;
 	rc = handler_start(r->handler, &work->call, &err);
 	if (rc == ERR_OK)
 		return;
@@ -280,6 +304,12 @@ void worker_run_committed(struct worker *w)
 		return;
 	work->route->table->calls--;
 	call(w, work);
+}
+
+void worker_run_withdraw(struct worker *w)
+{
+	if (w->alone && w->alone->state == WORK_TRY)
+		withdraw_try(w, w->alone);
 }
 
 /* Those that are ready wait in their lines: nothing is loaded only to be put off. */
@@ -392,7 +422,7 @@ static bool may_start(const struct worker *w, const struct route *r)
 		return false;
 	if (worker_run_suspects(w) && (w->calls > 0 || w->alone))
 		return false;
-	return r->calls < (size_t)r->config->concurrency;
+	return r->calls < worker_places(w, r);
 }
 
 static void pump(struct worker *w, struct route *r)

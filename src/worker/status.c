@@ -54,6 +54,32 @@ static void show_routes_locked(struct worker *w)
 	}
 }
 
+static const enum metric_family gauges[] = { METRIC_QUEUE_LAG, METRIC_PARKED_EVENTS,
+	METRIC_LEDGER_BYTES };
+
+/* Workers that share a process share its gauges: each adds its part. */
+static void show(struct worker *w, int64_t lag, const struct store_totals *totals)
+{
+	const int64_t values[] = { lag, (int64_t)totals->parked_events,
+		(int64_t)totals->ledger_bytes };
+
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++) {
+		struct metric *gauge = metric_series(gauges[i], NULL, NULL);
+
+		if (w->journaled)
+			metric_add(gauge, values[i] - w->shown[i]);
+		else
+			metric_set(gauge, values[i]);
+		w->shown[i] = values[i];
+	}
+}
+
+void worker_board_forget(struct worker *w)
+{
+	if (w->journaled)
+		show(w, 0, &(struct store_totals){ .parked_events = 0 });
+}
+
 void worker_board_refresh(struct worker *w)
 {
 	struct board *b = &w->board;
@@ -62,9 +88,7 @@ void worker_board_refresh(struct worker *w)
 
 	queue_stat(w->queue, STREAM_EVENTS, &stat);
 	store_totals(w->store, &totals);
-	metric_set(metric_series(METRIC_QUEUE_LAG, NULL, NULL), stat.end - worker_position(w));
-	metric_set(metric_series(METRIC_PARKED_EVENTS, NULL, NULL), (int64_t)totals.parked_events);
-	metric_set(metric_series(METRIC_LEDGER_BYTES, NULL, NULL), (int64_t)totals.ledger_bytes);
+	show(w, stat.end - worker_position(w), &totals);
 	for (size_t i = 0; i < w->table->count; i++)
 		worker_route_show_breaker(&w->table->routes[i]);
 	lock_take(&b->lock);
@@ -73,6 +97,7 @@ void worker_board_refresh(struct worker *w)
 	b->lag = stat.end - b->position;
 	b->oldest_ms = b->lag > 0 ? stat.oldest_ms : 0;
 	b->totals = totals;
+	b->journal_next = w->journal_next;
 	b->calls = w->calls;
 	show_routes_locked(w);
 	lock_give(&b->lock);
@@ -156,11 +181,10 @@ static enum err_code put_route(struct buf *out, const struct board_route *r, str
 	return rc == ERR_OK ? buf_put_str(out, "}", err) : rc;
 }
 
-static enum err_code put_board(struct worker *w, struct buf *out, struct err *err)
+enum err_code worker_board_put(
+	const struct board *b, int64_t wall_ms, struct buf *out, struct err *err)
 {
-	const struct board *b = &w->board;
-	const int64_t now_ms = w->clock->wall_ms(w->clock);
-	const int64_t age_ms = b->oldest_ms > 0 ? now_ms - b->oldest_ms : 0;
+	const int64_t age_ms = b->oldest_ms > 0 ? wall_ms - b->oldest_ms : 0;
 	const struct number queue[] = { { "lag", b->lag },
 		{ "oldest_s", age_ms > 0 ? age_ms / 1000 : 0 }, { "position", b->position },
 		{ "end", b->end }, { "calls", (int64_t)b->calls } };
@@ -197,7 +221,7 @@ enum err_code worker_status(struct worker *w, struct buf *out, struct err *err)
 	enum err_code rc;
 
 	lock_take(&w->board.lock);
-	rc = put_board(w, out, err);
+	rc = worker_board_put(&w->board, w->clock->wall_ms(w->clock), out, err);
 	lock_give(&w->board.lock);
 	return rc;
 }

@@ -8,16 +8,24 @@
 
 #define TEXT_MAX MIB(1)
 
-static enum err_code open_hosts(struct worker *w, struct err *err)
+enum err_code worker_hosts_open(struct hosts *hosts, struct err *err)
 {
-	enum err_code rc = fetch_open(WORKER_CALLS_MAX, &w->fetch, err);
+	enum err_code rc = fetch_open(WORKER_CALLS_MAX, &hosts->fetch, err);
 
-	return rc == ERR_OK ? exec_host_open(&w->exec, err) : rc;
+	return rc == ERR_OK ? exec_host_open(&hosts->exec, err) : rc;
+}
+
+void worker_hosts_close(struct hosts *hosts)
+{
+	fetch_close(&hosts->fetch);
+	exec_host_close(&hosts->exec);
 }
 
 static void init(struct worker *w, const struct clock *clock)
 {
 	w->clock = clock;
+	w->taking = -1;
+	w->tenure = (struct tenure){ .generation = 1, .partitions = 1 };
 	STAILQ_INIT(&w->retired);
 	TAILQ_INIT(&w->window);
 	worker_inbox_init(&w->inbox);
@@ -31,6 +39,12 @@ static void init(struct worker *w, const struct clock *clock)
 enum err_code worker_open(struct config *config, const struct clock *clock, struct worker **out,
 	struct config_report *report, struct err *err)
 {
+	return worker_open_with(config, clock, NULL, out, report, err);
+}
+
+enum err_code worker_open_with(struct config *config, const struct clock *clock,
+	struct hosts *hosts, struct worker **out, struct config_report *report, struct err *err)
+{
 	struct worker *w = calloc(1, sizeof(*w));
 	enum err_code rc;
 
@@ -38,8 +52,9 @@ enum err_code worker_open(struct config *config, const struct clock *clock, stru
 		return err_set(err, ERR_NOMEM, "no memory for a worker");
 	init(w, clock);
 	rc = worker_batch_open(w, err);
-	if (rc == ERR_OK)
-		rc = open_hosts(w, err);
+	w->hosts = hosts ? hosts : &w->own_hosts;
+	if (rc == ERR_OK && !hosts)
+		rc = worker_hosts_open(&w->own_hosts, err);
 	if (rc == ERR_OK)
 		rc = worker_table_open(w, config, &w->table, report, err);
 	if (rc != ERR_OK) {
@@ -50,28 +65,56 @@ enum err_code worker_open(struct config *config, const struct clock *clock, stru
 	return ERR_OK;
 }
 
+/* The claim is made: take over what there is, and begin. */
+static enum err_code go(struct worker *w, bool unclean, struct err *err)
+{
+	enum err_code rc = worker_park_load(w, unclean, err);
+
+	if (rc == ERR_OK)
+		rc = worker_outs_load(w, err);
+	if (rc == ERR_OK)
+		rc = worker_failed(w, err);
+	/* Whoever looks before the first turn sees what there is, not that there is nothing. */
+	if (rc == ERR_OK)
+		worker_board_refresh(w);
+	if (rc != ERR_OK)
+		return rc;
+	w->hosts->workers++;
+	rc = thread_start(&w->thread, "worker", worker_loop, w, err);
+	if (rc != ERR_OK)
+		w->hosts->workers--;
+	return rc;
+}
+
 enum err_code worker_start(
 	struct worker *w, struct queue *queue, struct store *store, struct err *err)
 {
 	bool unclean = false;
 	enum err_code rc;
 
-	assert(!w->thread.running);
+	assert(!w->thread.running && !queue_keeps_journal(queue));
 	w->queue = queue;
 	w->store = store;
 	worker_times(w);
 	rc = worker_table_bind(w, w->table, err);
 	if (rc == ERR_OK)
 		rc = worker_owner_claim(w, &unclean, err);
+	return rc == ERR_OK ? go(w, unclean, err) : rc;
+}
+
+enum err_code worker_start_tenure(struct worker *w, struct queue *queue, struct store *store,
+	const struct tenure *tenure, struct err *err)
+{
+	enum err_code rc;
+
+	assert(!w->thread.running && queue_keeps_journal(queue));
+	w->queue = queue;
+	w->store = store;
+	worker_times(w);
+	rc = worker_owner_enter(w, tenure, err);
 	if (rc == ERR_OK)
-		rc = worker_park_load(w, unclean, err);
-	if (rc == ERR_OK)
-		rc = worker_outs_load(w, err);
-	if (rc == ERR_OK)
-		rc = worker_failed(w, err);
-	if (rc == ERR_OK)
-		rc = thread_start(&w->thread, "worker", worker_loop, w, err);
-	return rc;
+		rc = worker_table_bind(w, w->table, err);
+	return rc == ERR_OK ? go(w, tenure->unclean, err) : rc;
 }
 
 /* Post a note and wait until the owner is through with it. */
@@ -192,9 +235,9 @@ void worker_close(struct worker **worker)
 	if (!w)
 		return;
 	assert(!w->thread.running);
-	fetch_close(&w->fetch);
-	exec_host_close(&w->exec);
+	worker_hosts_close(&w->own_hosts);
 	free_notes(w);
+	worker_board_forget(w);
 	free_works(w);
 	worker_park_free(w);
 	worker_outs_free(w);

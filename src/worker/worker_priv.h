@@ -14,6 +14,10 @@
  * parked; read again after a crash, an event that finds its own offset in the ledger is passed over
  * (ACTION_SKIP).
  *
+ * Where a queue keeps a journal the worker has one lane of several, for as long as its tenure lasts
+ * (crew_priv.h): the lane's thread claims and starts it, and another process may end it at any
+ * time.
+ *
  * Errors: what cannot be undone halfway breaks the worker (worker_break()): the open batch is never
  * committed, the thread stops, and the next start goes on from the last commit.
  *
@@ -52,6 +56,10 @@
 #define WORKER_UPKEEP_MS 1000
 #define WORKER_CALLS_MAX 4096
 #define WORKER_OUTS_MAX 64 /* outputs being published at once */
+/* Where a journal is kept: a record that has grown so far takes no other event, so that the largest
+ * one always finds room below JOURNAL_BATCH_MAX. */
+#define WORKER_RECORD_BYTES KIB(256)
+#define WORKER_BEAT_MS 500
 
 struct worker;
 struct work;
@@ -230,6 +238,13 @@ int64_t worker_batch_due_at(const struct worker *w);
 /* True: committed, and a new one is open. False: it has to be tried again, or the worker is broken.
  */
 bool worker_batch_close(struct worker *w);
+/* Where a journal is kept: before the items of an event are added, so that they stay together. */
+void worker_batch_split(struct worker *w);
+/* An empty record when none was written for a while: the owner is alive, and sees that it is. */
+void worker_batch_beat(struct worker *w);
+/* The store follows the journal, now and then; at the end at once. */
+void worker_batch_settle(struct worker *w, bool now);
+int64_t worker_batch_settle_at(const struct worker *w);
 MUST_CHECK enum err_code worker_batch_control(
 	struct worker *w, enum journal_type type, struct err *err); /* CLAIM, RELEASE */
 
@@ -237,6 +252,7 @@ MUST_CHECK enum err_code worker_batch_control(
 
 struct out_work {
 	struct note note;
+	struct worker *worker;
 	STAILQ_ENTRY(out_work) link;
 	int64_t offset;
 	uint32_t n;
@@ -319,23 +335,68 @@ struct board {
 	struct board_route *routes;
 	size_t route_count;
 	int64_t lag, oldest_ms, position, end;
+	int64_t journal_next;
 	size_t calls;
 	struct store_totals totals;
 	enum err_code paused; /* ERR_OK or ERR_FULL */
 	char pause_text[ERR_TEXT_MAX];
 	struct err failed;
 };
+/* As JSON: the members of worker_status(). */
+MUST_CHECK enum err_code worker_board_put(
+	const struct board *board, int64_t wall_ms, struct buf *out, struct err *err);
 void worker_board_init(struct board *board);
 void worker_board_done(struct board *board);
 void worker_board_refresh(struct worker *w);
+void worker_board_forget(struct worker *w);                  /* it no longer counts in the gauges */
 void worker_board_pause(struct worker *w, const char *text); /* NULL: goes on */
 
 /* ---- the worker -------------------------------------------------------------------- */
 
-struct worker {
-	const struct clock *clock;
+/* What carries calls out: one for a worker, or one for all that share a process. */
+struct hosts {
 	struct fetch *fetch;
 	struct exec_host *exec;
+	_Atomic size_t workers; /* at work now: they divide the places of a route */
+};
+MUST_CHECK enum err_code worker_hosts_open(struct hosts *hosts, struct err *err);
+/* Every call comes back. */
+void worker_hosts_close(struct hosts *hosts);
+
+/* Where a journal is kept: the lane that this worker was given, claimed already. */
+struct tenure {
+	uint8_t writer[WRITER_LEN];
+	uint32_t generation, partitions;
+	int32_t partition;
+	int64_t beat_ms;
+	bool unclean; /* the owner before did not release */
+	void (*ended)(void *ctx);
+	void *ctx;
+};
+/* The journal is the commit, and the store follows it. */
+struct lagging {
+	int64_t since_ms;  /* monotonic: the first thing that is not committed; 0: nothing */
+	int64_t retry_ms;  /* monotonic: a commit failed, try again then; 0: none failed */
+	int64_t failed_ms; /* monotonic: the first that failed */
+	size_t events;
+	bool flood; /* so much waits for a commit that nothing more is taken */
+};
+
+/* What lives is written to the journal again (refresh.c). */
+struct refresh {
+	struct store_walk walk;
+	bool walking;
+	int64_t began;     /* in the journal */
+	int64_t live_from; /* all that lives was written again from here on */
+	int64_t next_ms;   /* wall: the next walk; 0: none was made */
+	int64_t step_ms, warned_ms;
+};
+void worker_refresh(struct worker *w);
+
+struct worker {
+	const struct clock *clock;
+	struct hosts *hosts, own_hosts;
+	_Atomic size_t abroad; /* calls and outputs that somebody else holds */
 	struct table *table;
 	STAILQ_HEAD(, table) retired;
 	struct queue *queue;
@@ -348,8 +409,18 @@ struct worker {
 	int64_t wall_ms, mono_ms; /* of this turn */
 	struct journal_state journal;
 	uint8_t writer[WRITER_LEN]; /* random, of this incarnation */
-	int64_t read_offset;        /* next to take from the queue */
-	int64_t told;               /* the position that the queue was told */
+	bool journaled;             /* the queue keeps a journal; all of this is for that: */
+	struct tenure tenure;
+	int64_t journal_next, base_offset;
+	int64_t journalled_ms;   /* monotonic: the last own record was read back */
+	_Atomic bool appending;  /* waits for its record, however long Kafka is away */
+	_Atomic bool log_is_bad; /* what broke it is in the log, not in the store */
+	int64_t taking;          /* the event that is being taken in; -1: none */
+	struct lagging lagging;
+	struct refresh refresh;
+	int64_t settled_ms;  /* monotonic: the last commit */
+	int64_t read_offset; /* next to take from the queue */
+	int64_t told;        /* the position that the queue was told */
 	bool broken, stopping;
 	int64_t stop_deadline_ms;
 	uint64_t random;
@@ -369,19 +440,30 @@ struct worker {
 	struct buf identity, subject_buf, text, marked, copy; /* scratch */
 
 	/* After an unclean stop (owner.c). */
-	int64_t suspect_end;  /* fresh events below it are suspects ... */
-	size_t suspects_left; /* ... this many of them */
+	int64_t suspect_end;       /* fresh events below it are suspects ... */
+	int64_t suspects_until_ms; /* monotonic: the end is not known before */
+	size_t suspects_left;      /* ... this many of them */
 	size_t suspect_subjects, suspect_works;
 	struct work *alone; /* the suspect in work */
 
+	struct log_gate {
+		int64_t since_ms; /* monotonic */
+		unsigned lines;
+		int64_t unlogged;
+	} gate; /* of kept requests that were refused */
 	bool store_full, park_full;
 	bool maintain;         /* the store is to be tended after the next commit */
 	int64_t read_retry_ms; /* monotonic: the queue could not be read, try again then */
 	int64_t upkeep_ms, board_ms;
+	int64_t shown[3]; /* of the gauges that workers share: this one's part */
 };
 void worker_break(struct worker *w, const struct err *err);
 void worker_times(struct worker *w);
 double worker_random(struct worker *w); /* [0,1) */
+static inline int64_t worker_sooner(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
 int64_t worker_position(const struct worker *w);
 
 /* intake.c. Returns whether more is waiting in the queue. */
@@ -424,6 +506,7 @@ void worker_run_place(struct worker *w, struct work *work);
 void worker_run_leave(struct work *work); /* it no longer waits for a place */
 void worker_run_pump(struct worker *w);
 void worker_run_committed(struct worker *w); /* a TRY may have become durable */
+void worker_run_withdraw(struct worker *w);  /* at the end: no call follows the TRY any more */
 void worker_run_finished(struct worker *w, struct work *work);
 bool worker_run_suspects(const struct worker *w);
 /* Could a call of this route start now? */
@@ -445,8 +528,23 @@ void worker_work_park(struct worker *w, struct work *work, const struct park_pla
 void worker_work_die(struct worker *w, struct work *work, enum err_code code);
 /* A parked work, looked at too early: again in wait_ms. Nothing is written. */
 void worker_work_put_off(struct worker *w, struct work *work, int64_t wait_ms);
+void worker_end_upkeep(struct worker *w); /* tells how many lines were not logged */
+
+/* A route's places, divided among the workers of the process. */
+size_t worker_places(const struct worker *w, const struct route *route);
+
+/* lane's work: opens with hosts that others have too, and takes over a lane that is claimed. */
+MUST_CHECK enum err_code worker_open_with(struct config *config, const struct clock *clock,
+	struct hosts *hosts, struct worker **out, struct config_report *report, struct err *err);
+MUST_CHECK enum err_code worker_start_tenure(struct worker *w, struct queue *queue,
+	struct store *store, const struct tenure *tenure, struct err *err);
+/* Outputs of any worker that shares a queue: each record knows its own. */
+void worker_outputs_back(struct record *list);
 
 /* owner.c */
+MUST_CHECK enum err_code worker_owner_enter(
+	struct worker *w, const struct tenure *tenure, struct err *err);
+void worker_owner_upkeep(struct worker *w);
 MUST_CHECK enum err_code worker_owner_claim(struct worker *w, bool *out_unclean, struct err *err);
 MUST_CHECK enum err_code worker_owner_release(struct worker *w, struct err *err);
 

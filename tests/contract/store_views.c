@@ -66,6 +66,48 @@ static void the_newest_entries_are_listed_first(void **state)
 	store_view_close(&view);
 }
 
+static void many_are_looked_up_at_once(void **state)
+{
+	static const struct {
+		uint64_t n;
+		enum outcome want;
+	} rows[] = {
+		{ 5, OUTCOME_DEAD }, /* its newest entry counts */
+		{ 0, OUTCOME_APPLIED },
+		{ 149, OUTCOME_APPLIED },
+		{ 150, OUTCOME_APPLIED },
+		{ 9999, OUTCOME_NONE },
+		{ 5, OUTCOME_DEAD },
+		{ 269, OUTCOME_APPLIED },
+		{ 9999, OUTCOME_NONE },
+	};
+	struct fixture *f = *state;
+	struct item again = seen(5, OUTCOME_DEAD);
+	struct item_seen out[ARRAY_LEN(rows)];
+	uint8_t ids[ARRAY_LEN(rows)][ID16_LEN];
+	struct store_view *view = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		make_id(rows[i].n, ids[i]);
+	OK(store_view_open(f->store, &view, err));
+	OK(store_view_seen_all(view, ids, ARRAY_LEN(rows), out, err)); /* of an empty ledger */
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(out[i].outcome, OUTCOME_NONE);
+	commit_ids(f, 0, 150, 40);
+	now_ms += HOUR_MS;
+	OK(store_maintain(f->store, now_ms, err));
+	commit_ids(f, 150, 120, 50);
+	commit_items(f, &again, 1);
+	OK(store_view_seen_all(view, ids, 0, out, err));
+	OK(store_view_seen_all(view, ids, ARRAY_LEN(rows), out, err));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(out[i].outcome, rows[i].want);
+		if (rows[i].want != OUTCOME_NONE)
+			assert_true(out[i].offset == (int64_t)rows[i].n);
+	}
+	store_view_close(&view);
+}
+
 struct reader {
 	struct store *store;
 	uint64_t wrong, reads;
@@ -126,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(views_show_what_is_committed),
 		T(the_newest_entries_are_listed_first),
+		T(many_are_looked_up_at_once),
 		T(other_threads_read_while_the_owner_commits_and_grows),
 	};
 

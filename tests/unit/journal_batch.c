@@ -60,6 +60,20 @@ static const struct item samples[] = {
 			.stream_offset = 10,
 			.mark = MARK_DROPPED,
 			.time_ms = 11 } },
+	{ .type = ITEM_ROUTE, .route = { .number = 12, .name = SLICE_LIT("orders") } },
+	{ .type = ITEM_ENTRY,
+		.entry = { .target = OUT_DLQ,
+			.stream_offset = 13,
+			.id16 = { 7 },
+			.offset = 14,
+			.time_ms = 15,
+			.received_ms = 16,
+			.reason = ERR_CRASH_LOOP,
+			.bytes = 17,
+			.mark = MARK_REPLAYED,
+			.event_id = SLICE_LIT("e"),
+			.source = SLICE_LIT("s"),
+			.route = SLICE_LIT("r") } },
 };
 
 static const struct journal_header sample_header = { .type = JOURNAL_BATCH,
@@ -174,7 +188,7 @@ static void every_flipped_bit_is_noticed(void **state)
 
 static void reserved_and_unknown_items_are_never_skipped(void **state)
 {
-	static const uint8_t types[] = { 0, ITEM_ANSWER, ITEM_ONCE, 11, 255 };
+	static const uint8_t types[] = { 0, ITEM_ANSWER, ITEM_ONCE, 13, 255 };
 	struct buf bytes = BUF_INIT(100);
 
 	(void)state;

@@ -472,6 +472,56 @@ static void a_damaged_page_is_found_or_harmless(void **state)
 	buf_done(&copy);
 }
 
+/* Rot in the bodies of what is parked. */
+static void damage_parked(const char *path)
+{
+	static const uint8_t zeros[1000];
+	struct buf whole = BUF_INIT(MIB(64));
+	unsigned found = 0;
+
+	read_whole(path, &whole);
+	for (size_t at = 0; at + 2000 < whole.len; at++) {
+		if (memcmp(whole.data + at, "parked", 6) != 0 ||
+			memcmp(whole.data + at + 500, zeros, sizeof(zeros)) != 0)
+			continue;
+		whole.data[at + 1000] = 1;
+		found++;
+	}
+	assert_true(found > 0);
+	write_whole(path, buf_slice(&whole));
+	buf_done(&whole);
+}
+
+/* A question costs what it asks for: what is parked is read, and checked, by who wants it. */
+static void who_only_reads_does_not_load_what_is_parked(void **state)
+{
+	struct store *store = NULL;
+	struct store_view *view = NULL;
+	struct buf text = BUF_INIT(MIB(1));
+	struct item_version v;
+	struct item_park park;
+	struct err failed = ERR_INIT;
+	char path[128];
+
+	(void)state;
+	make_store(3);
+	opts.must_exist = true;
+	path_of("data.mdb", path);
+	damage_parked(path);
+	assert_int_equal(store_lmdb_open(&opts, &store, &failed), ERR_CORRUPT);
+	opts.read_only = true;
+	MUST(store_lmdb_open(&opts, &store, err));
+	MUST(store_view_open(store, &view, err));
+	MUST(store_view_version(view, SLICE_LIT("subject 2"), &v, &text, err));
+	assert_true(v.version.value == 2);
+	failed = ERR_INIT;
+	assert_int_equal(store_view_parked(view, SLICE_LIT("parked"), 2, &text, &park, &failed),
+		ERR_CORRUPT);
+	store_view_close(&view);
+	store_close(&store);
+	buf_done(&text);
+}
+
 /* ---- room --------------------------------------------------------------------------------- */
 
 static void a_commit_that_found_no_room_is_tried_again(void **state)
@@ -589,6 +639,7 @@ int main(void)
 		T(a_killed_writer_loses_nothing_it_told_of),
 		T(a_file_that_was_cut_off_is_no_crash),
 		T(a_damaged_page_is_found_or_harmless),
+		T(who_only_reads_does_not_load_what_is_parked),
 		T(a_commit_that_found_no_room_is_tried_again),
 		T(another_process_reads_while_the_map_grows),
 	};

@@ -4,9 +4,6 @@
 
 #include "postern/json.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-
 static const char none_config[] = LAB_CONFIG(LAB_NONE_ROUTE, "");
 static const char call_config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
 
@@ -266,31 +263,6 @@ static void stopping_with_calls_under_way_and_reload_afterwards(void **state)
 
 /* ---- suspects ---------------------------------------------------------------------- */
 
-/* What a worker that died left in the store: a claim without a release, and these items. */
-static void die(struct lab *lab, const struct item *items, size_t count, int64_t next_offset)
-{
-	struct journal_header header = {
-		.type = JOURNAL_CLAIM, .epoch = 41, .generation = 1, .partitions = 1
-	};
-	struct buf batch = BUF_INIT(MIB(1));
-
-	memset(header.writer, 7, WRITER_LEN);
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(journal_begin(&batch, NULL), ERR_OK);
-		for (size_t j = 0; i == 1 && j < count; j++) {
-			assert_int_equal(journal_add(&batch, &items[j], NULL), ERR_OK);
-			assert_int_equal(store_stage(lab->store, &items[j], NULL), ERR_OK);
-		}
-		assert_int_equal(journal_end(&batch, &header, NULL), ERR_OK);
-		assert_int_equal(store_apply(lab->store, buf_slice(&batch), NULL), ERR_OK);
-		header.type = JOURNAL_BATCH;
-		header.seq = 1;
-		header.next_offset = next_offset;
-	}
-	assert_int_equal(store_commit(lab->store, NULL), ERR_OK);
-	buf_done(&batch);
-}
-
 static void suspects_are_called_alone(void **state)
 {
 	static const struct lab_event events[] = {
@@ -304,7 +276,7 @@ static void suspects_are_called_alone(void **state)
 	lab_open_queue(lab);
 	lab_open_store(lab);
 	lab_send_all(lab, events, ARRAY_LEN(events));
-	die(lab, NULL, 0, 0);
+	lab_die(lab, NULL, 0, 0);
 	lab_start(lab);
 	lab_answer("hold1", HANDLER_DONE, ERR_OK);
 	lab_answer("hold2", HANDLER_DONE, ERR_OK);
@@ -313,30 +285,6 @@ static void suspects_are_called_alone(void **state)
 	lab_ends(lab, "hold3", OUTCOME_APPLIED, ERR_OK);
 	assert_int_equal(lab_handler.most, 1);
 	lab_close(lab);
-}
-
-static struct item park_item(const struct lab *lab, const struct lab_event *e, int64_t offset,
-	enum park_reason reason, struct buf *headers)
-{
-	char digest[65];
-	struct event event = lab_decode(lab, e, digest);
-	static struct buf subject = BUF_INIT(4096);
-	struct item item = { .type = ITEM_PARK,
-		.park = { .offset = offset,
-			.route = 1,
-			.attempts = 1,
-			.first_ms = lab_clock.wall_ms(&lab_clock),
-			.deadline_ms = lab_clock.wall_ms(&lab_clock) + 60000,
-			.reason = reason,
-			.body = SLICE_LIT("{}") } };
-
-	buf_reset(&subject);
-	assert_int_equal(event_subject(&event, &subject, NULL), ERR_OK);
-	assert_int_equal(event_encode(&event, headers, NULL), ERR_OK);
-	lab_id16("shop", e->id, item.park.id16);
-	item.park.subject = buf_slice(&subject);
-	item.park.headers = buf_slice(headers);
-	return item;
 }
 
 static void the_third_death_ends_it(void **state)
@@ -357,10 +305,10 @@ static void the_third_death_ends_it(void **state)
 	assert_int_equal(store_route(lab->store, "call", &route, NULL), ERR_OK);
 	assert_int_equal(route, 1);
 	lab_send_all(lab, events, ARRAY_LEN(events));
-	items[0] = park_item(lab, &events[0], 0, PARK_RUNNING, &headers);
+	items[0] = lab_park_item(lab, &events[0], 0, PARK_RUNNING, &headers);
 	items[1] = (struct item){ .type = ITEM_TRY, .attempt = { .offset = 0, .n = 2 } };
 	items[2] = (struct item){ .type = ITEM_TRY, .attempt = { .offset = 1, .n = 3 } };
-	die(lab, items, ARRAY_LEN(items), 1);
+	lab_die(lab, items, ARRAY_LEN(items), 1);
 	lab_start(lab);
 	LAB_UNTIL(lab_called("hold0"));
 	lab_answer("hold0", HANDLER_DONE, ERR_OK);
@@ -394,7 +342,7 @@ static void ended_ahead_of_the_position(void **state)
 	lab_open_store(lab);
 	lab_send_all(lab, events, ARRAY_LEN(events));
 	lab_id16("shop", "done", seen.seen.id16);
-	die(lab, &seen, 1, 0);
+	lab_die(lab, &seen, 1, 0);
 	lab_start(lab);
 	lab_answer("hold", HANDLER_DONE, ERR_OK);
 	lab_passed(lab);
@@ -563,7 +511,7 @@ static void a_commit_that_fails_is_made_later(void **state)
 		{ .id = "hold1", .entity = "x", .version = "1" },
 		{ .id = "done2", .entity = "x", .version = "2" },
 	};
-	struct rlimit limit, none;
+	struct rlimit limit;
 	struct err err = ERR_INIT;
 	struct lab *lab = lab_new(call_config);
 
@@ -572,20 +520,64 @@ static void a_commit_that_fails_is_made_later(void **state)
 	lab_start(lab);
 	lab_send_all(lab, events, ARRAY_LEN(events));
 	LAB_UNTIL(lab_called("hold1"));
-	assert_true(sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL) == 0);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	none = (struct rlimit){ 1, limit.rlim_max };
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	lab_disk_full(&limit);
 	lab_answer("hold1", HANDLER_DONE, ERR_OK);
 	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
 	assert_int_equal(lab_outcome(lab, "hold1"), OUTCOME_NONE);
 	assert_int_equal(worker_failed(lab->worker, &err), ERR_OK);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	lab_disk_has_room(&limit);
 	lab_ends(lab, "hold1", OUTCOME_APPLIED, ERR_OK);
 	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
 	err_clear(&err);
 	LAB_UNTIL(worker_ready(lab->worker, NULL) == ERR_OK);
 	lab_close(lab);
+}
+
+static struct lock held; /* the owner waits for it in its first call */
+static void wait_for_it(const struct handler_call *call)
+{
+	(void)call;
+	lock_take(&held);
+	lock_give(&held);
+}
+
+/* Right after the start, while the owner's first turn is not over yet. */
+static void the_gauges_are_right_from_the_start(void **state)
+{
+	static const struct lab_event events[] = {
+		{ .id = "done0", .entity = "a" }, /* parked */
+		{ .id = "done1", .entity = "b" },
+		{ .id = "done2", .entity = "c" },
+	};
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX);
+	struct lab *lab = lab_new(call_config);
+	struct item item;
+	uint16_t route;
+
+	(void)state;
+	lab_open_queue(lab);
+	lab_open_store(lab);
+	assert_int_equal(store_route(lab->store, "call", &route, NULL), ERR_OK);
+	lab_send_all(lab, events, ARRAY_LEN(events));
+	item = lab_park_item(lab, &events[0], 0, PARK_RUNNING, &headers);
+	lab_die(lab, &item, 1, 1);
+	metric_set(metric_series(METRIC_QUEUE_LAG, NULL, NULL), -1);
+	metric_set(metric_series(METRIC_PARKED_EVENTS, NULL, NULL), -1);
+	lock_init(&held);
+	lock_take(&held);
+	lab_handler.on_call = wait_for_it;
+	lab_start(lab);
+	assert_int_equal(lab_count(METRIC_QUEUE_LAG, NULL, NULL), 2);
+	assert_int_equal(lab_count(METRIC_PARKED_EVENTS, NULL, NULL), 1);
+	assert_int_equal(lab_status(lab, "lag"), 2);
+	assert_int_equal(lab_status(lab, "events"), 1);
+	lock_give(&held);
+	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
+	LAB_UNTIL(lab_count(METRIC_QUEUE_LAG, NULL, NULL) == 0);
+	lab_handler.on_call = NULL;
+	buf_done(&headers);
+	lab_close(lab);
+	lock_done(&held);
 }
 
 static void the_status_is_json(void **state)
@@ -644,7 +636,7 @@ static void outputs_left_over(void **state)
 		.key = SLICE_LIT("k"),
 		.headers = buf_slice(&headers),
 		.body = SLICE_LIT("one") };
-	die(lab, &out, 1, 0);
+	lab_die(lab, &out, 1, 0);
 	lab_outputs_raw(lab, &out.out, &published);
 	lab_start(lab);
 	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
@@ -696,6 +688,7 @@ int main(void)
 		cmocka_unit_test(a_full_quarantine_drops_its_oldest),
 		cmocka_unit_test(a_full_ledger_pauses_and_goes_on),
 		cmocka_unit_test(a_commit_that_fails_is_made_later),
+		cmocka_unit_test(the_gauges_are_right_from_the_start),
 		cmocka_unit_test(the_status_is_json),
 		cmocka_unit_test(outputs_left_over),
 		cmocka_unit_test(turned_clocks),

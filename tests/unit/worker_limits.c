@@ -4,7 +4,6 @@
 #include "support/worker_lab.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -224,7 +223,7 @@ static void waiting_for_the_disk_costs_nothing(void **state)
 {
 	static const char config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
 	struct lab *lab = lab_new(config);
-	struct rlimit limit, none;
+	struct rlimit limit;
 	struct err err = ERR_INIT;
 	int64_t before, after;
 
@@ -234,17 +233,14 @@ static void waiting_for_the_disk_costs_nothing(void **state)
 	(void)lab_send(lab, &(struct lab_event){ .id = "hold-a", .entity = "a" });
 	(void)lab_send(lab, &(struct lab_event){ .id = "hold-b", .entity = "b" });
 	LAB_UNTIL(lab_called("hold-a") && lab_called("hold-b"));
-	assert_int_equal(sigaction(SIGXFSZ, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL), 0);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	none = (struct rlimit){ 1, limit.rlim_max };
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	lab_disk_full(&limit);
 	lab_answer("hold-a", HANDLER_DONE, ERR_OK);
 	LAB_UNTIL(worker_ready(lab->worker, &err) == ERR_FULL);
 	lab_answer("hold-b", HANDLER_DONE, ERR_OK);
 	before = cpu_ms();
 	(void)usleep(2500 * 1000);
 	after = cpu_ms();
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	lab_disk_has_room(&limit);
 	lab_ends(lab, "hold-a", OUTCOME_APPLIED, ERR_OK);
 	lab_ends(lab, "hold-b", OUTCOME_APPLIED, ERR_OK);
 	assert_in_range(after - before, 0, 500);
