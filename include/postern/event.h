@@ -27,6 +27,8 @@ struct record {
 	int64_t offset;  /* reading: position in the stream; appending: filled in when durable */
 	int64_t time_ms; /* wall time of the append, never falling within a stream */
 	uint8_t attempt[ATTEMPT_LEN];
+	bool spools;          /* appending: durable too once the spool of this machine has it */
+	bool unclear;         /* the queue's own, while it has the record: it may be in Kafka */
 	enum err_code result; /* append completion: ERR_OK, ERR_UNAVAILABLE (surely not there),
 				 ERR_OUTCOME_UNKNOWN */
 	void *owner;          /* the appender's; the queue does not look at it */

@@ -38,6 +38,8 @@ struct kafka_opts {
 				       */
 	int64_t output_retention_ms[STREAM_COUNT]; /* of topics that are created; 0: the broker's */
 	size_t max_record_bytes;                   /* key, headers and body of the largest event */
+	bool spools; /* events are appended through a spool: when one's time is over, all that are
+			on their way end with it, so that none overtakes it */
 	int64_t delivery_timeout_ms; /* 0: 8000; the property message.timeout.ms comes first */
 	const struct clock *clock;
 };
@@ -78,18 +80,17 @@ int32_t kafka_partition(struct slice key, int32_t partitions);
 MUST_CHECK enum err_code queue_kafka_ingress(
 	struct kafka *kafka, queue_done_fn *done, void *ctx, struct queue **out, struct err *err);
 
-/* The same with a segmented log of this machine in front of it, for when Kafka is away: records that
- * say so (record.spools) are ERR_OK as well once that log has them on disk, and a thread brings them
- * to Kafka when it is back, those of a partition in their order. As long as the log holds anything
- * for a partition, every new record of it goes there; one that may not is ERR_UNAVAILABLE. What was
- * sent with success before the first failure of its partition is known stays in front of it. Until
- * the partitions are known, and until what the log held at the start has been read, that means all
- * of them. ERR_LOCKED: another process has the log.
+/* The same with a segmented log of this machine in front of it, for when Kafka is away: records
+ * that say so (record.spools) are ERR_OK as well once that log has them on disk, and a thread
+ * brings them to Kafka when it is back, those of a partition in their order. As long as the log
+ * holds anything for a partition, every new record of it goes there; one that may not is
+ * ERR_UNAVAILABLE. Until the partitions are known, and until what the log held at the start
+ * has been read, that means all of them. ERR_LOCKED: another process has the log.
  *
  * Nothing that is in the log is ever given up: what the brokers refuse is sent again and again. A
  * crash sends a suffix again. Full, or the oldest is over max_age_ms and Kafka still away: new
- * records are ERR_UNAVAILABLE. queue_room(): ERR_OK where the one or the other way has room.
- * Closing leaves in the log what is there. */
+ * records are ERR_UNAVAILABLE. queue_room(): what Kafka says; where every source may be spooled,
+ * also ERR_OK if the log has room. Closing leaves in the log what is there. */
 struct spool_opts {
 	const char *dir; /* data_dir/spool; made when it is missing */
 	int64_t max_bytes, segment_bytes, reserve_bytes;
@@ -98,8 +99,10 @@ struct spool_opts {
 	void *ctx;
 	const struct clock *clock;
 };
-MUST_CHECK enum err_code queue_spool_open(struct kafka *kafka, const struct spool_opts *opts,
-	struct queue **out, struct err *err);
+MUST_CHECK enum err_code queue_spool_open(
+	struct kafka *kafka, const struct spool_opts *opts, struct queue **out, struct err *err);
+/* May every source be spooled? Not so until this is said. Any thread. */
+void queue_spool_covers(struct queue *spool, bool all_sources);
 struct spool_stat {
 	int64_t records, bytes; /* waiting; on disk */
 	int64_t oldest_ms;      /* when the oldest was appended (wall time); 0: none waits */

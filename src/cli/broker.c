@@ -11,12 +11,14 @@
 #include "postern/file.h"
 #include "postern/json.h"
 #include "postern/log.h"
+#include "postern/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define LANE_DIR "main"
+#define SPOOL_DIR "spool"
 #define SETTLE_MS 3000 /* one try; a stop waits that long at most */
 #define PAUSE_MS 250
 #define PAUSE_MAX_MS 2000
@@ -73,6 +75,7 @@ static enum err_code open_kafka(struct broker *b, const struct config *config, s
 	struct properties properties;
 	struct kafka_opts opts = {
 		.writes_events = b->daemon->has_ingress,
+		.spools = b->daemon->has_ingress,
 		.works = b->daemon->has_worker,
 	};
 	enum err_code rc = properties_open(config, &properties, err);
@@ -107,10 +110,37 @@ enum err_code broker_open(struct daemon *daemon, struct broker **out, struct err
 	return rc;
 }
 
+void broker_sources(struct queue *queue, const struct config *config)
+{
+	bool all = config->source_count > 0;
+
+	for (size_t i = 0; i < config->source_count; i++)
+		all &= config->sources[i].ack_from_spool;
+	queue_spool_covers(queue, all);
+}
+
 enum err_code broker_queue(
 	struct broker *b, queue_done_fn *done, void *ctx, struct queue **out, struct err *err)
 {
-	return queue_kafka_ingress(b->kafka, done, ctx, out, err);
+	const struct config *config = b->daemon->config;
+	char *dir = file_join(config->data_dir, SPOOL_DIR);
+	const struct spool_opts opts = {
+		.dir = dir,
+		.max_bytes = config->spool.max_bytes,
+		.segment_bytes = config->queue.segment_bytes,
+		.reserve_bytes = config->queue.reserve_bytes,
+		.max_age_ms = config->spool.max_age_s * 1000,
+		.done = done,
+		.ctx = ctx,
+		.clock = clock_system(),
+	};
+	enum err_code rc = dir ? queue_spool_open(b->kafka, &opts, out, err)
+			       : err_set(err, ERR_NOMEM, "no memory");
+
+	free(dir);
+	if (rc == ERR_OK)
+		broker_sources(*out, config);
+	return rc;
 }
 
 /* ---- settling ----------------------------------------------------------------------------------
@@ -323,11 +353,32 @@ static void put_kafka(struct broker *b, struct buf *out, struct err *err)
 	config_unref(&config);
 }
 
+static int64_t gauge(enum metric_family family)
+{
+	return metric_value(metric_series(family, NULL, NULL));
+}
+
+static void put_spool(struct buf *out, struct err *err)
+{
+	struct buf text = BUF_INIT(KIB(8));
+	struct line line = { .out = &text, .err = err };
+
+	line_begin(&line);
+	line_int(&line, "records", gauge(METRIC_SPOOL_RECORDS));
+	line_int(&line, "bytes", gauge(METRIC_SPOOL_BYTES));
+	line_int(&line, "oldest_s", gauge(METRIC_SPOOL_OLDEST));
+	line_end(&line);
+	err_ignored(json_put_raw(out, "spool", buf_slice(&text), err));
+	buf_done(&text);
+}
+
 enum err_code broker_status(struct broker *b, struct buf *out, struct err *err)
 {
 	struct crew *crew = broker_crew(b);
 
 	put_kafka(b, out, err);
+	if (b->daemon->has_ingress)
+		put_spool(out, err);
 	if (crew && err->code == ERR_OK) {
 		struct buf text = BUF_INIT(MIB(1));
 

@@ -16,9 +16,11 @@ struct broker;
 /* Takes the locks of the daemon's halves in its data_dir. ERR_LOCKED names the holder; ERR_CONFIG:
  * a property, a secret, or a data_dir that belongs to another topic. */
 MUST_CHECK enum err_code broker_open(struct daemon *daemon, struct broker **out, struct err *err);
-/* The ingress half's queue. */
+/* The ingress half's queue, with a spool in front of Kafka. */
 MUST_CHECK enum err_code broker_queue(
 	struct broker *broker, queue_done_fn *done, void *ctx, struct queue **out, struct err *err);
+/* Tells such a queue what a new config's sources may. */
+void broker_sources(struct queue *queue, const struct config *config);
 MUST_CHECK enum err_code broker_start(struct broker *broker, struct err *err);
 
 /* NULL while Kafka has not been reached. It lives until broker_close(). */
@@ -30,7 +32,8 @@ MUST_CHECK enum err_code broker_reload(struct broker *broker, struct config *con
 MUST_CHECK enum err_code broker_failed(struct broker *broker, struct err *err);
 /* For a separate worker's readiness. */
 MUST_CHECK enum err_code broker_ready(struct broker *broker, struct err *err);
-/* Members of /v1/status: "kafka", and of the working half "queue", "routes", "ledger", "lanes". */
+/* Members of /v1/status: "kafka", and of the ingress half "spool", of the working half "queue",
+ * "routes", "ledger", "lanes". */
 MUST_CHECK enum err_code broker_status(struct broker *broker, struct buf *out, struct err *err);
 
 /* Settle no more; returns at once. */

@@ -261,6 +261,8 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	if (rc == ERR_CONFIG)
 		tell_first(old_config->path, &report, err);
 	daemon_log_report(&report);
+	if (rc == ERR_OK && daemon->broker && daemon->has_ingress)
+		broker_sources(daemon->queue, new_config);
 	if (rc == ERR_OK) {
 		log_difference(old_config, new_config, out_restart);
 		lock_take(&daemon->lock);

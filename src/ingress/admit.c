@@ -253,6 +253,7 @@ static enum err_code finish(
 		.key = slice_sub(buf_slice(&out->text), 0, key_len),
 		.headers = buf_slice(&out->headers),
 		.body = rq->http.body,
+		.spools = rq->source->ack_from_spool,
 	};
 	memcpy(out->record.attempt, rq->attempt, ATTEMPT_LEN);
 	out->event_id = slice_sub(buf_slice(&out->text), key_len, event->id.len);

@@ -354,6 +354,13 @@ static enum err_code set_number(const struct kafka_opts *opts, rd_kafka_conf_t *
 	return set(opts, conf, name, text, err);
 }
 
+bool kafka_gives_up(const struct kafka_opts *opts, enum kafka_kind kind)
+{
+	if (FOREVER & (1u << kind))
+		return false;
+	return !(kind == KAFKA_KIND_EVENTS && opts->spools);
+}
+
 /* What depends on the options. A larger message.max.bytes of the user's stays. */
 static enum err_code set_numbers(
 	struct kafka *kafka, enum kafka_kind kind, rd_kafka_conf_t *conf, struct err *err)
@@ -370,7 +377,7 @@ static enum err_code set_numbers(
 	rc = set_number(opts, conf, "message.max.bytes", (int64_t)bytes, err);
 	if (rc == ERR_OK)
 		rc = set_number(opts, conf, "message.timeout.ms",
-			FOREVER & (1u << kind) ? 0 : opts->delivery_timeout_ms, err);
+			kafka_gives_up(opts, kind) ? opts->delivery_timeout_ms : 0, err);
 	return rc;
 }
 

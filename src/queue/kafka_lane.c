@@ -129,14 +129,15 @@ static void published(void *ctx, struct record *list)
 
 /* ---- what is known of a stream ---- */
 
-/* Is it time to ask the broker? Whoever asks next waits for the next time. */
+/* Is it time to ask the broker? Whoever asks next waits for the next time. One lane waits for
+ * brokers that are away, not one after the other; but each asks once. */
 static bool time_to_ask(struct kafka_lane *lane, struct lane_stream *s)
 {
 	const int64_t now_ms = kafka_now_ms(lane->kafka);
 	bool ask;
 
 	lock_take(&lane->lock);
-	ask = now_ms >= s->ask_ms;
+	ask = now_ms >= s->ask_ms && (s->ask_ms == 0 || now_ms >= lane->kafka->silent_until_ms);
 	if (ask)
 		s->ask_ms = now_ms + STAT_MS;
 	lock_give(&lane->lock);
@@ -155,14 +156,18 @@ static void learn(struct kafka_lane *lane, struct lane_stream *s, int64_t first,
 static void look(struct kafka_lane *lane, enum stream stream)
 {
 	struct lane_stream *s = &lane->streams[stream];
+	struct kafka *kafka = lane->kafka;
 	int64_t first, end;
 
 	if (kafka_reader_seen(&s->reader, &first, &end))
 		learn(lane, s, first, end);
-	if (time_to_ask(lane, s) &&
-		kafka_watermarks(lane->kafka, topic_of(lane, stream), lane->partition,
-			kafka_now_ms(lane->kafka) + STAT_WAIT_MS, &first, &end, NULL) == ERR_OK)
+	if (!time_to_ask(lane, s))
+		return;
+	if (kafka_watermarks(kafka, topic_of(lane, stream), lane->partition,
+		    kafka_now_ms(kafka) + STAT_WAIT_MS, &first, &end, NULL) == ERR_OK)
 		learn(lane, s, first, end);
+	else
+		kafka->silent_until_ms = kafka_now_ms(kafka) + STAT_MS;
 }
 
 /* The time of the batch that the record at this offset came in, or of the oldest that is known. */

@@ -31,9 +31,9 @@ static bool is_broken(struct kafka_producer *p)
 	return rd_kafka_fatal_error(p->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* Success without an offset is how the library reports a sequence that the broker calls a duplicate.
- * A broker that saw a later request of a fresh producer first says so of the earlier one too, though
- * it never took it: then the record is lost, and must not be acknowledged. */
+/* Success without an offset is how the library reports a sequence that the broker calls a
+ * duplicate. A broker that saw a later request of a fresh producer first says so of the earlier one
+ * too, though it never took it: then the record is lost, and must not be acknowledged. */
 static enum err_code result_of(const struct report *report)
 {
 	const struct kafka_sink *sink = report->flight->sink;
@@ -148,13 +148,17 @@ static void tell(struct kafka_producer *p)
 	lock_give(&p->lock);
 }
 
+static bool is_over(const struct flight *flight, int64_t now_ms)
+{
+	return flight && flight->deadline_ms >= 0 && flight->deadline_ms <= now_ms;
+}
+
 /* Those that wait too long. They are in the order of their deadlines. */
 static void expire_locked(struct kafka_producer *p, int64_t now_ms)
 {
 	struct flight *flight;
 
-	while ((flight = p->waiting.first) != NULL && flight->deadline_ms >= 0 &&
-		flight->deadline_ms <= now_ms) {
+	while (is_over(flight = p->waiting.first, now_ms)) {
 		flights_take(&p->waiting, flight);
 		producer_trouble_locked(p, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, flight->topic->name);
 		flight_end_locked(p, flight, flight_loss(flight));
@@ -164,7 +168,10 @@ static void expire_locked(struct kafka_producer *p, int64_t now_ms)
 static void expire(struct kafka_producer *p, int64_t now_ms)
 {
 	lock_take(&p->lock);
-	expire_locked(p, now_ms);
+	if (!p->ends_together)
+		expire_locked(p, now_ms);
+	else if (is_over(p->out.first, now_ms) || is_over(p->waiting.first, now_ms))
+		p->is_cancelling = true;
 	lock_give(&p->lock);
 	tell(p);
 }

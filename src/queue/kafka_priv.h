@@ -70,6 +70,9 @@ struct kafka {
 	struct kafka_property *properties;         /* those copies */
 	char cluster_id[KAFKA_CLUSTER_ID_MAX + 1]; /* set by the first settling, then it stays */
 	size_t max_message_bytes;                  /* what topics must take */
+	/* No broker answered lately: until then (monotonic) nobody else need ask where streams end.
+	 */
+	_Atomic int64_t silent_until_ms;
 	bool believes_settings; /* tests: brokers that cannot tell the settings of topics */
 	struct kafka_producer *producers[KAFKA_PRODUCER_KINDS]; /* NULL: not this process's half */
 	rd_kafka_t *query;                                      /* kind QUERY; any thread may ask */
@@ -114,6 +117,8 @@ MUST_CHECK enum err_code kafka_conf_new(struct kafka *kafka, enum kafka_kind kin
  * is read from calls rd_kafka_poll_set_consumer() itself. */
 MUST_CHECK enum err_code kafka_handle_new(struct kafka *kafka, enum kafka_kind kind,
 	rd_kafka_conf_t *conf, rd_kafka_t **out, struct err *err);
+/* Does the library give up records of this kind, each when its time is over? */
+bool kafka_gives_up(const struct kafka_opts *opts, enum kafka_kind kind);
 /* Are the properties ones that the library takes and that leave ours alone? */
 MUST_CHECK enum err_code kafka_conf_check(const struct kafka_opts *opts, struct err *err);
 /* The value of the user's property of this name, the last one given; NULL: none. */

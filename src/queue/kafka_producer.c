@@ -317,6 +317,7 @@ enum err_code kafka_producer_open(
 	};
 	if (kind != KAFKA_KIND_JOURNAL && kind != KAFKA_KIND_SPOOL)
 		p->timeout_ms = kafka->opts.delivery_timeout_ms;
+	p->ends_together = p->timeout_ms > 0 && !kafka_gives_up(&kafka->opts, kind);
 	p->metric_renewals = metric_series(METRIC_KAFKA_RENEWALS, names[kind], NULL);
 	lock_init(&p->lock);
 	cond_init(&p->changed);

@@ -48,6 +48,7 @@ struct kafka_producer {
 	enum kafka_kind kind;
 	struct kafka_hook hook;
 	int64_t timeout_ms; /* 0: never gives up */
+	bool ends_together; /* the library never does: all end with the first whose time is over */
 	size_t max_count, max_bytes;
 	struct thread thread;
 	struct metric *metric_renewals;

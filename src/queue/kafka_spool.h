@@ -1,5 +1,6 @@
-/* kafka_spool.h - the inside of the spool, for its two files: what appenders and completions do
- * (kafka_spool.c), and the thread that drains it (kafka_spool_drain.c).
+/* kafka_spool.h - the inside of the spool, for its three files: open, close and what can be asked
+ * (kafka_spool.c), which way a record goes (kafka_spool_ways.c), and the thread that drains the log
+ * (kafka_spool_drain.c).
  *
  * What becomes of a record is decided with the lock held, partition by partition:
  *
@@ -8,6 +9,8 @@
  *                                                   direct one is reported, then all that failed
  *                                                   and all that waited go to the log, in order
  *   the log has some that are not delivered         to the log, behind them
+ *   of those only a few are left                    returning: new ones wait in memory a moment,
+ * and go direct as soon as nothing is left
  *
  * So nothing is sent to a partition in two ways at a time. While the partitions are not known, and
  * for what the log had at the start, a record counts for all of them (unsorted) until the drainer
@@ -17,19 +20,16 @@
 #include "kafka_producer.h"
 #include "seglog.h"
 
-#define SPOOL_BATCHES 8 /* read, sent and not all delivered */
-#define SPOOL_BATCH_RECORDS 1024
-#define SPOOL_BATCH_BYTES MIB(4)
-
 struct record_list {
 	struct record *first, **tail;
 };
 
-struct spool_slot {    /* of a partition */
-	size_t direct; /* sent and not reported */
-	size_t held;   /* in the log, or on the way there, and not delivered */
-	bool is_turning;
-	struct record_list failed, waiting; /* while turning, in the order of the appends */
+struct spool_slot {                         /* of a partition */
+	size_t direct;                      /* sent and not reported */
+	size_t held;                        /* in the log, or on the way there, and not delivered */
+	bool is_turning, is_returning;      /* never both */
+	int64_t return_ms;                  /* returning: until then; otherwise not before */
+	struct record_list failed, waiting; /* in the order of the appends */
 };
 
 /* A read batch, its records in the order of the log. A record's result is ERR_OK once Kafka has
@@ -62,19 +62,23 @@ struct spool {
 	size_t records;          /* in the log and not delivered */
 	size_t direct;           /* of all slots */
 	size_t in_flight;        /* of the drainer's producer */
+	size_t returning;        /* slots */
+	uint64_t changes;        /* that the drainer has to look at */
+	int64_t sequence;        /* of appends; a record's offset until it has one */
 	int64_t appended, groups;
-	bool failed_lately;         /* a direct one did, and none was delivered since */
-	bool is_over_age;           /* the oldest is, and Kafka is away */
-	bool must_resend;           /* the drainer's producer gave one back */
-	bool is_draining_stopped;   /* closing */
+	bool failed_lately; /* a direct one did, and none was delivered since */
+	bool covers_all;    /* every source may be spooled */
+	bool is_over_age;   /* the oldest is, and Kafka is away */
+	bool must_resend;   /* the drainer's producer gave one back */
+	bool is_closing, is_draining_stopped;
 	struct record_list refused; /* completed by the drainer */
 	char why[ERR_TEXT_MAX];     /* the last time that the log refused some */
 
 	/* The drainer's own. */
 	struct spool_batch *first, **tail;
-	size_t batches;
+	size_t batches, batches_max, batch_records, batch_bytes;
 	int64_t next; /* offset to read */
-	int64_t tick_ms, retry_ms, late;
+	int64_t tick_ms, retry_ms, complain_ms, late;
 	bool told; /* that spooling began */
 };
 
@@ -91,11 +95,22 @@ static inline void record_list_push(struct record_list *list, struct record *rec
 	list->tail = &record->next;
 }
 
-/* kafka_spool.c */
+/* kafka_spool_ways.c */
 /* Learns the partitions, once they can be known. */
 bool spool_knows_locked(struct spool *spool);
 struct spool_slot *spool_slot_locked(struct spool *spool, const struct record *record);
 bool spool_is_away_locked(const struct spool *spool, bool kafka_is_away);
+/* The drainer has something to look at. */
+void spool_changed_locked(struct spool *spool);
+/* Nothing of the partition is left in the log: what waited for that is to be sent. */
+void spool_return_locked(struct spool *spool, struct spool_slot *slot);
+/* It took too long (all: whatever the time). */
+void spool_end_returns_locked(struct spool *spool, bool all);
+MUST_CHECK enum err_code spool_take(struct spool *spool, struct record *list, struct err *err);
+MUST_CHECK enum err_code spool_check_size(const struct spool *spool, size_t bytes, struct err *err);
+/* Completions of the log, on its thread, and of the direct way, on its producer's. */
+void spool_logged(void *spool, struct record *list);
+void spool_reported(void *spool, struct record *list);
 /* Completes what was refused, without the lock meanwhile. */
 void spool_complete_refused_locked(struct spool *spool);
 
@@ -106,5 +121,7 @@ void spool_drained(void *spool, struct record *list);
 /* The log's position moves behind the batches that are delivered from the first on. */
 void spool_advance(struct spool *spool);
 void spool_drain_done(struct spool *spool);
+/* How much is sent at a time. */
+void spool_drain_init(struct spool *spool);
 /* Gauges, and whether the oldest is over its age. */
 void spool_look(struct spool *spool);

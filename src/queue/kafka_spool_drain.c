@@ -14,8 +14,12 @@
 #include <stdlib.h>
 
 #define TICK_MS 1000
-#define LEARN_MS 100 /* between two looks for the partitions */
+#define BATCHES 8 /* read, sent and not all delivered */
+#define BATCH_RECORDS 1024
+#define BATCH_BYTES MIB(4)
+#define LEARN_MS 100 /* between two looks for what nobody tells */
 #define RETRY_MS 1000
+#define COMPLAIN_MS 30000
 
 /* ---- reports -----------------------------------------------------------------------------------
  */
@@ -30,6 +34,8 @@ static void delivered_locked(struct spool *s, struct record *r)
 	batch->left--;
 	s->records--;
 	s->failed_lately = false;
+	if (slot->held == 0 && slot->is_returning)
+		spool_return_locked(s, slot);
 }
 
 void spool_drained(void *ctx, struct record *list)
@@ -45,8 +51,23 @@ void spool_drained(void *ctx, struct record *list)
 			s->must_resend = true;
 	}
 	metric_set(s->metric_records, (int64_t)s->records);
-	cond_signal(&s->changed);
+	spool_changed_locked(s);
 	lock_give(&s->lock);
+}
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What the producer takes may be less than usual. */
+void spool_drain_init(struct spool *s)
+{
+	const size_t count = s->drain->max_count, bytes = s->drain->max_bytes;
+
+	s->batch_records = count >= 2 ? least(BATCH_RECORDS, count / 2) : 1;
+	s->batch_bytes = least(BATCH_BYTES, bytes / 2);
+	s->batches_max = least(BATCHES, least(count / s->batch_records, bytes / s->batch_bytes));
 }
 
 /* ---- to Kafka ----------------------------------------------------------------------------------
@@ -99,9 +120,21 @@ static bool send_batch(struct spool *s, struct spool_batch *batch)
 	return false;
 }
 
+static void complain(struct spool *s)
+{
+	const int64_t now_ms = kafka_now_ms(s->kafka);
+	struct err err = ERR_INIT;
+
+	if (now_ms < s->complain_ms || kafka_producer_room(s->drain, 0, &err) == ERR_OK)
+		return;
+	s->complain_ms = now_ms + COMPLAIN_MS;
+	log_error("spool_sends_again", log_code(err.code), log_str("text", err.text));
+}
+
 /* Nothing is on its way. */
 static void resend(struct spool *s)
 {
+	complain(s);
 	lock_take(&s->lock);
 	s->must_resend = false;
 	lock_give(&s->lock);
@@ -140,7 +173,7 @@ static void sort(struct spool *s, struct spool_batch *batch)
 
 static struct spool_batch *read_batch(struct spool *s)
 {
-	const struct queue_read_args args = { s->next, SPOOL_BATCH_RECORDS, SPOOL_BATCH_BYTES, 0 };
+	const struct queue_read_args args = { s->next, s->batch_records, s->batch_bytes, 0 };
 	struct spool_batch *batch = calloc(1, sizeof(*batch));
 	struct err err = ERR_INIT;
 	enum err_code rc = ERR_NOMEM;
@@ -165,7 +198,7 @@ static bool send_next(struct spool *s)
 {
 	struct spool_batch *batch;
 
-	if (s->batches == SPOOL_BATCHES)
+	if (s->batches >= s->batches_max)
 		return false;
 	batch = read_batch(s);
 	if (!batch)
@@ -322,19 +355,12 @@ static bool step(struct spool *s)
 	return false;
 }
 
-/* Is there something that needs no waiting? */
-static bool is_due_locked(const struct spool *s, size_t seen_records, size_t seen_flight)
-{
-	return s->refused.first || s->is_draining_stopped || s->records != seen_records ||
-	       s->in_flight != seen_flight;
-}
-
-static int64_t next_look_ms(const struct spool *s, bool knows)
+static int64_t next_look_locked(const struct spool *s)
 {
 	const int64_t now_ms = kafka_now_ms(s->kafka);
 	int64_t at_ms = s->tick_ms;
 
-	if (!knows && now_ms + LEARN_MS < at_ms)
+	if ((!s->slots || s->returning > 0) && now_ms + LEARN_MS < at_ms)
 		at_ms = now_ms + LEARN_MS;
 	if (s->retry_ms > now_ms && s->retry_ms < at_ms)
 		at_ms = s->retry_ms;
@@ -342,13 +368,14 @@ static int64_t next_look_ms(const struct spool *s, bool knows)
 }
 
 /* False: stop. */
-static bool rest(struct spool *s, size_t seen_records, size_t seen_flight)
+static bool rest(struct spool *s, uint64_t seen)
 {
 	bool goes_on;
 
 	lock_take(&s->lock);
-	if (!is_due_locked(s, seen_records, seen_flight))
-		(void)cond_wait(&s->changed, &s->lock, next_look_ms(s, s->slots != NULL));
+	if (s->changes == seen)
+		(void)cond_wait(&s->changed, &s->lock, next_look_locked(s));
+	spool_end_returns_locked(s, false);
 	spool_complete_refused_locked(s);
 	goes_on = !s->is_draining_stopped;
 	lock_give(&s->lock);
@@ -358,17 +385,16 @@ static bool rest(struct spool *s, size_t seen_records, size_t seen_flight)
 void *spool_drain_run(void *arg)
 {
 	struct spool *s = arg;
-	size_t records, in_flight;
+	uint64_t seen;
 
 	do {
 		lock_take(&s->lock);
-		records = s->records;
-		in_flight = s->in_flight;
+		seen = s->changes;
 		lock_give(&s->lock);
 		while (step(s))
 			spool_advance(s);
 		spool_advance(s);
 		tick(s);
-	} while (rest(s, records, in_flight));
+	} while (rest(s, seen));
 	return NULL;
 }

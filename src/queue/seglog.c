@@ -189,8 +189,8 @@ static enum err_code may_take_locked(const struct seglog *log, size_t bytes, str
 		rc = refusal_locked(log, err);
 	if (rc == ERR_OK && log->pending_bytes > 0 &&
 		bytes > SEGLOG_PENDING_MAX - log->pending_bytes)
-		rc = err_set(err, ERR_FULL, "%s: too many records wait to be written",
-			log->opts.name);
+		rc = err_set(
+			err, ERR_FULL, "%s: too many records wait to be written", log->opts.name);
 	return rc;
 }
 
@@ -220,8 +220,8 @@ enum err_code seglog_append(struct seglog *log, struct record *list, struct err 
 	enum err_code rc;
 
 	if (log->opts.mode != SEGLOG_WRITE)
-		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			log->opts.name);
+		return err_set(
+			err, ERR_STOPPED, "%s is not written by this process", log->opts.name);
 	rc = measure(log, list, &bytes, &count, err);
 	if (rc != ERR_OK)
 		return rc;
@@ -249,8 +249,7 @@ static enum err_code room_locked(const struct seglog *log, int64_t need, struct 
 	if (log->spare_fd >= 0 || (log->current_first >= 0 && log->current_left >= need))
 		return ERR_OK;
 	if (log->no_spare == ERR_OK && log->files.count == 0 && !log->spare_taken)
-		return err_set(err, ERR_FULL, "%s: a segment is being prepared",
-			log->opts.name);
+		return err_set(err, ERR_FULL, "%s: a segment is being prepared", log->opts.name);
 	return refusal_locked(log, err);
 }
 
@@ -261,8 +260,8 @@ enum err_code seglog_room(struct seglog *log, size_t bytes, struct err *err)
 	size_t need;
 
 	if (log->opts.mode != SEGLOG_WRITE)
-		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			log->opts.name);
+		return err_set(
+			err, ERR_STOPPED, "%s is not written by this process", log->opts.name);
 	need = seglog_frame_size(&probe);
 	if (need > (size_t)log->opts.segment_bytes - SEGLOG_HEAD)
 		return err_set(err, ERR_LIMIT, "%s: %zu bytes do not fit into a segment",
@@ -313,8 +312,8 @@ enum err_code seglog_drop_oldest(struct seglog *log, int64_t *out_first, struct 
 	uint64_t mine;
 
 	if (log->opts.mode != SEGLOG_WRITE)
-		return err_set(err, ERR_STOPPED, "%s is not written by this process",
-			log->opts.name);
+		return err_set(
+			err, ERR_STOPPED, "%s is not written by this process", log->opts.name);
 	lock_take(&log->lock);
 	mine = ++log->drops_wanted;
 	cond_signal(&log->to_keeper);
@@ -325,8 +324,7 @@ enum err_code seglog_drop_oldest(struct seglog *log, int64_t *out_first, struct 
 		*out_first = log->files.files[0].first;
 	lock_give(&log->lock);
 	if (rc != ERR_OK)
-		return err_set(err, rc, "%s: no older segment can be dropped",
-			log->opts.name);
+		return err_set(err, rc, "%s: no older segment can be dropped", log->opts.name);
 	return ERR_OK;
 }
 

@@ -317,8 +317,7 @@ static void supply(struct seglog *log)
 		(void)err_set(&err, ERR_FULL,
 			"%s: %lld bytes of disk are free, a segment takes %lld and "
 			"/queue/reserve_bytes stay free",
-			log->opts.name, (long long)free,
-			(long long)log->opts.segment_bytes);
+			log->opts.name, (long long)free, (long long)log->opts.segment_bytes);
 	else
 		(void)make_spare(log, &err);
 	if (err.code == ERR_OK)

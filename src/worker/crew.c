@@ -12,6 +12,7 @@
 #define TAKEOVER_MS 1500
 #define BEAT_MS 500
 #define GRACE_MS 5000
+#define RELOAD_MS 2000 /* all lanes; those that wait for Kafka take it up later */
 #define GENERATION 1
 #define TEXT_MAX MIB(1)
 
@@ -293,6 +294,22 @@ static enum err_code not_ours(const struct lane *lane, struct err *err)
 		err, ERR_FENCED, "partition %d is worked by another process", lane->partition);
 }
 
+/* For a change, which blocks until it is committed: not while Kafka is away. */
+static struct worker *borrow_for_change(struct lane *lane, struct err *err)
+{
+	struct worker *w = borrow(lane);
+
+	if (!w) {
+		err_ignored(not_ours(lane, err));
+	} else if (worker_waits_long(w)) {
+		give_back(lane);
+		w = NULL;
+		err_ignored(err_set(
+			err, ERR_UNREACHABLE, "partition %d waits for Kafka", lane->partition));
+	}
+	return w;
+}
+
 /* A worker that lost its lane meanwhile did nothing. */
 static enum err_code result_of(const struct lane *lane, struct worker *w, enum err_code rc,
 	struct err *own, struct err *err)
@@ -312,12 +329,12 @@ enum err_code crew_change(struct crew *crew, int32_t partition, enum worker_chan
 	enum out_target target, int64_t stream_offset, struct err *err)
 {
 	struct lane *lane = crew_lane_of(crew, partition);
-	struct worker *w = borrow(lane);
-	struct err own = ERR_INIT;
+	struct err why = ERR_INIT, own = ERR_INIT;
+	struct worker *w = borrow_for_change(lane, &why);
 	enum err_code rc;
 
 	if (!w)
-		return not_ours(lane, err);
+		return err_set(err, why.code, "%s", why.text);
 	rc = worker_change(w, change, target, stream_offset, &own);
 	rc = result_of(lane, w, rc, &own, err);
 	give_back(lane);
@@ -328,12 +345,12 @@ enum err_code crew_accept(struct crew *crew, int32_t partition, int64_t stream_o
 	struct slice headers, struct slice key, struct err *err)
 {
 	struct lane *lane = crew_lane_of(crew, partition);
-	struct worker *w = borrow(lane);
-	struct err own = ERR_INIT;
+	struct err why = ERR_INIT, own = ERR_INIT;
+	struct worker *w = borrow_for_change(lane, &why);
 	enum err_code rc;
 
 	if (!w)
-		return not_ours(lane, err);
+		return err_set(err, why.code, "%s", why.text);
 	rc = worker_accept(w, stream_offset, headers, key, &own);
 	rc = result_of(lane, w, rc, &own, err);
 	give_back(lane);
@@ -344,6 +361,7 @@ enum err_code crew_accept(struct crew *crew, int32_t partition, int64_t stream_o
 enum err_code crew_reload(
 	struct crew *crew, struct config *config, struct config_report *report, struct err *err)
 {
+	const int64_t deadline_ms = crew_now_ms(crew) + RELOAD_MS;
 	struct config *old;
 	enum err_code rc = try_config(crew, config, report, err);
 
@@ -361,9 +379,9 @@ enum err_code crew_reload(
 
 		if (!w)
 			continue;
-		rc = worker_reload(w, config, report, &own);
-		/* It ends, and whoever follows has the new one. */
-		if (rc == ERR_STOPPED)
+		rc = worker_reload_until(w, config, deadline_ms, report, &own);
+		/* It ends, and whoever follows has the new one; or it has it when Kafka is back. */
+		if (rc == ERR_STOPPED || rc == ERR_TIMEOUT)
 			rc = ERR_OK;
 		if (rc != ERR_OK)
 			err_ignored(err_set(err, rc, "%s", own.text));

@@ -2,7 +2,8 @@
  *
  *   assigned to us:  at once when its owner has released it, or was a life of ours; after a time of
  *                    grace when its owner lives
- *   anybody's:       when its owner is silent, those that live one after the other
+ *   anybody's:       when its owner is silent, or it has none for a time of grace, those that live
+ *                    one after the other
  *
  * A claim is safe at any time, so all of this is about peace, not about safety. Silence counts only
  * when the journal's end, asked now, is where we stand: otherwise it is us who hear nothing. */
@@ -67,10 +68,11 @@ bool lane_wants_claim(struct lane *lane)
 		since_ms = lane->owner_ms;
 	if (is_assigned && (nobodys(lane) || ours(lane) || now_ms - since_ms >= opts->grace_ms))
 		return true;
-	/* Who was handed over in peace is waited for by those it is meant for. */
+	/* What was handed over in peace, or is new, is left for a while to whom it is meant for:
+	 * that one may be dead, and the group not know it yet. */
 	if (nobodys(lane))
 		patience_ms = opts->grace_ms;
-	if (lane->state.journal.epoch == 0 || silent_ms < patience_ms)
+	if (silent_ms < patience_ms)
 		return false;
 	if (!is_assigned)
 		patience_ms += RANK_MS * (int64_t)crew_rank(lane->crew, lane->partition,

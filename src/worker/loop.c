@@ -55,6 +55,7 @@ void worker_break(struct worker *w, const struct err *err)
 
 static void reload(struct worker *w, struct reload_note *note)
 {
+	bool left;
 	enum err_code rc = w->stopping || w->broken
 				   ? err_set(&note->result, ERR_STOPPED, "the worker is stopping")
 				   : worker_table_bind(w, note->table, &note->result);
@@ -63,8 +64,14 @@ static void reload(struct worker *w, struct reload_note *note)
 		worker_table_swap(w, note->table);
 	lock_take(&w->inbox.lock);
 	note->done = true;
+	left = note->left;
 	cond_signal(&note->finished);
 	lock_give(&w->inbox.lock);
+	if (!left)
+		return;
+	if (rc != ERR_OK && rc != ERR_STOPPED)
+		log_error("config_reload_failed", log_code(rc), log_str("text", note->result.text));
+	worker_reload_free(note);
 }
 
 static void handle(struct worker *w, struct note *note)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define TEXT_MAX MIB(1)
+#define LONG_MS 1000 /* a record that comes back comes much sooner */
 
 enum err_code worker_hosts_open(struct hosts *hosts, struct err *err)
 {
@@ -133,20 +134,65 @@ static bool ask(struct worker *w, struct note *note, const bool *done, struct co
 	return true;
 }
 
+void worker_reload_free(struct reload_note *note)
+{
+	/* Who was refused keeps its table. */
+	if (note->result.code != ERR_OK)
+		worker_table_close(&note->table);
+	cond_done(&note->finished);
+	free(note);
+}
+
+/* False: it is left to the worker. */
+static bool wait_for_reload(struct worker *w, struct reload_note *note, int64_t deadline_ms)
+{
+	bool in_time = true;
+
+	lock_take(&w->inbox.lock);
+	while (!note->done && in_time)
+		in_time = cond_wait(&note->finished, &w->inbox.lock, deadline_ms);
+	note->left = !note->done;
+	in_time = note->done;
+	lock_give(&w->inbox.lock);
+	return in_time;
+}
+
+enum err_code worker_reload_until(struct worker *w, struct config *config, int64_t deadline_ms,
+	struct config_report *report, struct err *err)
+{
+	struct reload_note *note = calloc(1, sizeof(*note));
+	enum err_code rc;
+
+	if (!note)
+		return err_set(err, ERR_NOMEM, "no memory for a reload");
+	note->note.kind = NOTE_RELOAD;
+	cond_init(&note->finished);
+	rc = worker_table_open(w, config, &note->table, report, err);
+	if (rc != ERR_OK) {
+		note->result.code = rc;
+		worker_reload_free(note);
+		return rc;
+	}
+	if (!worker_inbox_post(w, &note->note))
+		(void)err_set(&note->result, ERR_STOPPED, "the worker does not run");
+	else if (!wait_for_reload(w, note, deadline_ms))
+		return err_set(err, ERR_TIMEOUT, "the worker waits for Kafka");
+	rc = note->result.code;
+	if (rc != ERR_OK)
+		(void)err_set(err, rc, "%s", note->result.text);
+	worker_reload_free(note);
+	return rc;
+}
+
 enum err_code worker_reload(
 	struct worker *w, struct config *config, struct config_report *report, struct err *err)
 {
-	struct reload_note note = { .note.kind = NOTE_RELOAD };
-	enum err_code rc = worker_table_open(w, config, &note.table, report, err);
+	return worker_reload_until(w, config, -1, report, err);
+}
 
-	if (rc != ERR_OK)
-		return rc;
-	if (!ask(w, &note.note, &note.done, &note.finished))
-		(void)err_set(&note.result, ERR_STOPPED, "the worker does not run");
-	if (note.result.code == ERR_OK)
-		return ERR_OK;
-	worker_table_close(&note.table);
-	return err_set(err, note.result.code, "%s", note.result.text);
+bool worker_waits_long(const struct worker *w)
+{
+	return w->appending && w->clock->mono_ms(w->clock) - w->last_turn_ms > LONG_MS;
 }
 
 static enum err_code ask_change(struct worker *w, struct change_note *note, struct err *err)

@@ -312,13 +312,15 @@ struct change_note {
 void worker_change_decide(struct worker *w, struct change_note *change);
 void worker_change_answer(struct worker *w, struct change_note *change);
 
+/* Of its own, so that who asked may go before the worker is through with it. */
 struct reload_note {
 	struct note note;
 	struct table *table;
-	bool done; /* guarded by the inbox's lock */
-	struct cond finished;
 	struct err result;
+	bool done, left; /* guarded by the inbox's lock; left: nobody waits for it any more */
+	struct cond finished;
 };
+void worker_reload_free(struct reload_note *note);
 
 /* What other threads may ask for. */
 struct board_route {
@@ -532,6 +534,13 @@ void worker_end_upkeep(struct worker *w); /* tells how many lines were not logge
 
 /* A route's places, divided among the workers of the process. */
 size_t worker_places(const struct worker *w, const struct route *route);
+
+/* ERR_TIMEOUT: not taken up yet at deadline_ms (monotonic; -1: none); it will be. A worker whose
+ * record does not come back from Kafka takes nothing up. */
+MUST_CHECK enum err_code worker_reload_until(struct worker *w, struct config *config,
+	int64_t deadline_ms, struct config_report *report, struct err *err);
+/* Does it wait for Kafka, for longer than a record takes? */
+bool worker_waits_long(const struct worker *w);
 
 /* lane's work: opens with hosts that others have too, and takes over a lane that is claimed. */
 MUST_CHECK enum err_code worker_open_with(struct config *config, const struct clock *clock,

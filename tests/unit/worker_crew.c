@@ -326,6 +326,51 @@ static void changes_are_the_owners(void **state)
 	house_close(h);
 }
 
+/* Its journal was not written for longer than an owner may be silent: it waits for its append. */
+static bool waits(struct house *h)
+{
+	static int64_t end, since_ms;
+	int64_t now_end;
+
+	lock_take(&h->logs[0].lock);
+	now_end = h->logs[0].journal_end;
+	lock_give(&h->logs[0].lock);
+	if (now_end != end || since_ms == 0)
+		since_ms = lab_mono_ms();
+	end = now_end;
+	return lab_mono_ms() - since_ms > 2500;
+}
+
+/* Whoever asks, and whoever stops the program, does not wait for Kafka. */
+static void nobody_waits_for_brokers_that_are_away(void **state)
+{
+	struct house *h = house_open(call_config);
+	struct house_crew *a = house_start(h, 0);
+	struct err err = ERR_INIT;
+	int64_t began_ms;
+
+	(void)state;
+	house_assign(a, true, true);
+	(void)house_send(h, 0, &(struct lab_event){ .id = "never0", .entity = "x" });
+	LAB_UNTIL(house_entries(a, 0, OUT_DLQ) == 1);
+	LAB_UNTIL(house_owns(a, 0));
+	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
+	LAB_UNTIL(waits(h));
+	assert_int_equal(crew_change(a->crew, 0, CHANGE_DROP, OUT_DLQ, 0, &err), ERR_UNREACHABLE);
+	began_ms = lab_mono_ms();
+	assert_int_equal(crew_reload(a->crew, h->lab->config, NULL, NULL), ERR_OK);
+	assert_true(lab_mono_ms() - began_ms < 10000);
+	/* It is taken up later. */
+	journal_log_set(a->queues[0], &a->queues[0]->cut, false);
+	journal_log_release(a->queues[0]);
+	LAB_UNTIL(crew_change(a->crew, 0, CHANGE_DROP, OUT_DLQ, 0, NULL) == ERR_OK);
+	/* And one that never is goes with its worker. */
+	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
+	assert_int_equal(crew_reload(a->crew, h->lab->config, NULL, NULL), ERR_OK);
+	house_stop(a, 100);
+	house_close(h);
+}
+
 static int64_t last_base(struct house *h, int lane)
 {
 	struct journal_log *log = &h->logs[lane];
@@ -420,6 +465,7 @@ int main(void)
 		cmocka_unit_test(what_is_lost_stops_the_program),
 		cmocka_unit_test(a_bad_store_is_set_aside),
 		cmocka_unit_test(changes_are_the_owners),
+		cmocka_unit_test(nobody_waits_for_brokers_that_are_away),
 		cmocka_unit_test(the_journal_stays_bounded),
 	};
 
