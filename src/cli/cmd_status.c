@@ -111,22 +111,25 @@ static void print_lanes(struct slice text)
 	cli_outf("\n");
 }
 
-static void print_status(struct slice text)
+/* Those that are there, a line each. */
+static void print_rows(struct slice text)
 {
+	static const char *const pointers[] = { "/queue", "/ledger", "/disk", "/kafka", "/spool" };
 	struct json_value one;
 
+	for (size_t i = 0; i < ARRAY_LEN(pointers); i++) {
+		if (json_get(text, pointers[i], &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
+			print_row(slice_str(pointers[i] + 1), one);
+	}
+}
+
+static void print_status(struct slice text)
+{
 	print_member(text, "/version", "version");
 	print_member(text, "/half", "half");
 	print_member(text, "/ready", "ready");
 	print_member(text, "/reason", "reason");
-	if (json_get(text, "/queue", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
-		print_row(SLICE_LIT("queue"), one);
-	if (json_get(text, "/ledger", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
-		print_row(SLICE_LIT("ledger"), one);
-	if (json_get(text, "/disk", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
-		print_row(SLICE_LIT("disk"), one);
-	if (json_get(text, "/kafka", &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
-		print_row(SLICE_LIT("kafka"), one);
+	print_rows(text);
 	print_lanes(text);
 	print_table(text, "/sources", "sources");
 	print_table(text, "/routes", "routes");
