@@ -4,6 +4,7 @@ several workers, and the fold of the journal by an independent reader (journal.p
 import time
 
 from .history import ENDED, OPEN, History
+from .kit import in_threads
 
 WAIT_S = 15
 
@@ -27,15 +28,19 @@ class KafkaHistory(History):
         ids, entities = self.ids(), list({s.entity for s in self.sent if s.entity is not None})
         deadline = time.monotonic() + WAIT_S
         while True:
-            for name, node in nodes.items():
-                asked[name][0].update((event_id, node.event(event_id)) for event_id in ids)
-                asked[name][1].update((entity, node.state(entity)) for entity in entities)
+            rows = [(name, node, asked, ids, entities) for name, node in nodes.items()]
+            in_threads(len(rows), lambda number: self._ask_one(*rows[number]))  # pylint: disable=cell-var-from-loop
             self.events, self.states = next(iter(asked.values()))
             ids = [i for i in ids if self.outcome(i) in OPEN or not _alike(asked, 0, i)]
             entities = [e for e in entities if not _alike(asked, 1, e)]
             if not ids and not entities or time.monotonic() > deadline:
                 return asked
             time.sleep(0.2)
+
+    @staticmethod
+    def _ask_one(name, node, asked, ids, entities):
+        asked[name][0].update((event_id, node.event(event_id)) for event_id in ids)
+        asked[name][1].update((entity, node.state(entity)) for entity in entities)
 
     def gather(self, node, broker, topic, destination):
         """The lists of one worker, what the destination saw, and the topics. Letters may take a moment."""
