@@ -79,7 +79,7 @@ static void count_lane(struct slice lane, struct lanes_seen *seen)
 		seen->owned++;
 	else if (slice_eq_str(state.raw, "claiming"))
 		seen->claiming++;
-	else if (owner.type != JSON_STRING)
+	else if (owner.type != JSON_STRING || owner.raw.len == 0)
 		seen->ownerless++;
 	else if (number_of(lane, "/silent_ms") > SILENT_MS)
 		seen->silent++;

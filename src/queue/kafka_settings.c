@@ -177,7 +177,7 @@ static const struct rule rules[] = {
 static bool holds(const struct rule *rule, const struct kafka *kafka, enum kafka_topic which,
 	const char *value)
 {
-	int64_t number;
+	int64_t number = 0;
 
 	if (rule->is)
 		return strcmp(value, rule->is) == 0;
