@@ -91,7 +91,7 @@ enum err_code properties_open(const struct config *config, struct properties *ou
 
 void properties_close(struct properties *properties)
 {
-	for (size_t i = 0; i < properties->secret_count; i++) {
+	for (size_t i = 0; properties->secrets && i < properties->secret_count; i++) {
 		explicit_bzero(properties->secrets[i], strlen(properties->secrets[i]));
 		free(properties->secrets[i]);
 	}

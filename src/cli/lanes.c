@@ -123,7 +123,7 @@ bool place_parse(
 	struct slice rest = slice_sub(text, 1, text.len);
 	int64_t lane = 0;
 
-	if (text.len < 2 || text.data[0] != letter_of(target))
+	if (text.len < 2 || text.data[0] != (uint8_t)letter_of(target))
 		return false;
 	if (lanes->crew) {
 		struct slice number = slice_sub(rest, 0, slice_find(rest, '.'));

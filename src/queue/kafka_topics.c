@@ -80,7 +80,7 @@ static enum err_code look_at(struct kafka *kafka, const char *topic, int64_t dea
 enum err_code kafka_count_partitions(
 	struct kafka *kafka, const char *topic, int64_t deadline_ms, int32_t *out, struct err *err)
 {
-	struct look look;
+	struct look look = { .unled = -1 };
 	enum err_code rc = look_at(kafka, topic, deadline_ms, &look, err);
 
 	if (rc != ERR_OK)
@@ -104,7 +104,7 @@ enum err_code kafka_topics_look(
 	struct kafka *kafka, int32_t expected, int64_t deadline_ms, struct err *err)
 {
 	const char *topic = kafka->topics[KAFKA_TOPIC_EVENTS];
-	struct look look;
+	struct look look = { .unled = -1 };
 	enum err_code rc = look_at(kafka, topic, deadline_ms, &look, err);
 
 	if (rc != ERR_OK)
