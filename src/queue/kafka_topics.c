@@ -319,6 +319,37 @@ static enum err_code wait_for_all(struct settling *s, struct err *err)
 	}
 }
 
+/* A leader that the metadata name may not know it yet. It refuses the first request of a producer
+ * then, takes the second, and calls the first a duplicate when it comes again: so nothing is sent
+ * before it answers for the partition. */
+static enum err_code wait_for_leader(
+	struct settling *s, const char *topic, int32_t partition, struct err *err)
+{
+	for (;;) {
+		struct err own = ERR_INIT;
+		int64_t end;
+		enum err_code rc = ask_offset(s->kafka, topic, partition, RD_KAFKA_OFFSET_END,
+			kafka_left_ms(s->kafka, s->deadline_ms), &end, &own);
+
+		if (rc == ERR_OK)
+			return ERR_OK;
+		if (kafka_left_ms(s->kafka, s->deadline_ms) == 0)
+			return err_set(err, rc, "%s", own.text);
+		kafka_wait(s->kafka, AGAIN_MS);
+	}
+}
+
+static enum err_code wait_for_leaders(struct settling *s, struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
+	for (size_t t = 0; t < s->wanted && rc == ERR_OK; t++) {
+		for (int32_t p = 0; p < s->partitions && rc == ERR_OK; p++)
+			rc = wait_for_leader(s, s->kafka->topics[t], p, err);
+	}
+	return rc;
+}
+
 enum err_code kafka_topics_settle(struct kafka *kafka, int32_t expected, int64_t deadline_ms,
 	int32_t *out_partitions, struct err *err)
 {
@@ -344,6 +375,8 @@ enum err_code kafka_topics_settle(struct kafka *kafka, int32_t expected, int64_t
 			rc = wait_for_all(&s, err);
 		if (rc == ERR_OK) /* another process may have created it otherwise */
 			rc = compare(&s, expected, err);
+		if (rc == ERR_OK)
+			rc = wait_for_leaders(&s, err);
 	}
 	if (rc == ERR_OK && !kafka->believes_settings)
 		rc = kafka_settings_check(kafka, s.wanted, deadline_ms, err);
