@@ -235,7 +235,9 @@ static void errors_that_pass_are_not_seen(void **state)
 		append(&h, i * 5, 5, 3);
 	expect_results(&h, 0, 100, ERR_OK);
 	look_for(&h, 100, &found);
-	assert_false(found.out_of_order);
+	/* Not the order: the mock takes requests behind one that it refused, a broker does not. */
+	for (size_t i = 0; i < 100; i++)
+		assert_true(found.times[i] >= 1);
 	house_done(&h);
 }
 
@@ -360,7 +362,8 @@ static void a_fatal_error_makes_a_new_producer(void **state)
 	house_done(&h);
 }
 
-/* The same, with the error that real brokers cause. */
+/* The same, with the error that real brokers cause. They refuse what comes behind it too; the mock,
+ * which looks at no sequence, may take it, so nothing is said here of the order. */
 static void a_lost_sequence_is_fatal_and_survived(void **state)
 {
 	struct metric *renewals = metric_series(METRIC_KAFKA_RENEWALS, "events", NULL);
@@ -379,7 +382,8 @@ static void a_lost_sequence_is_fatal_and_survived(void **state)
 	expect_results(&h, 10, 20, ERR_OK);
 	assert_true(metric_value(renewals) > before);
 	look_for(&h, 30, &found);
-	assert_false(found.out_of_order);
+	for (size_t i = 0; i < 30; i++)
+		assert_true(found.times[i] >= 1);
 	house_done(&h);
 }
 
