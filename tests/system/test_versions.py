@@ -227,7 +227,7 @@ class Copies(Kit):
         self.ended(self.at, "kept-2", "applied")
         again = self.at.cli("quarantine", "accept", rows["kept-2"], check=None)
         self.assertEqual(again.returncode, 5)
-        self.assertIn(b"applied", again.stderr)
+        self.assertIn(b"applied", again.stdout)
         self.at.cli("quarantine", "drop", rows["kept-2"])
         self.assertEqual(self.quarantined("BAD_SIGNATURE", "kept"), [])
         body = bodies["kept-1"]
