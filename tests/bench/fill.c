@@ -5,28 +5,10 @@
  *
  * Through the same doors as the program: what a worker finds is what an ingress or a worker would
  * have left. */
-#include "postern/crypto.h"
-#include "postern/event.h"
-#include "postern/file.h"
+#include "events.h"
 #include "postern/journal.h"
 #include "postern/log.h"
-#include "postern/queue.h"
 #include "postern/store.h"
-#include "postern/text.h"
-#include "postern/thread.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#define GROUP 1000
-
-static void check(enum err_code rc, const struct err *err)
-{
-	if (rc == ERR_OK)
-		return;
-	(void)fprintf(stderr, "fill: %s\n", err->text);
-	exit(1);
-}
 
 static char *path_of(const char *dir, const char *name)
 {
@@ -41,88 +23,6 @@ static char *path_of(const char *dir, const char *name)
 
 /* ---- the log -----------------------------------------------------------------------------------
  */
-
-struct pending {
-	struct lock lock;
-	struct cond cond;
-	size_t open; /* guarded by lock */
-	bool failed; /* guarded by lock */
-};
-
-static void on_done(void *ctx, struct record *list)
-{
-	struct pending *pending = ctx;
-
-	lock_take(&pending->lock);
-	for (; list; list = list->next) {
-		pending->open--;
-		pending->failed |= list->result != ERR_OK;
-	}
-	cond_signal(&pending->cond);
-	lock_give(&pending->lock);
-}
-
-struct slot {
-	struct record record;
-	struct buf headers, key;
-	char id[32], entity[32], digest[65];
-	uint8_t body[1024];
-};
-
-static void make_record(struct slot *slot, size_t number, const char *source, size_t entities)
-{
-	struct err err = ERR_INIT;
-	uint8_t digest[32];
-	int64_t now = clock_system()->wall_ms(clock_system());
-	struct event event = {
-		.source = slice_str(source),
-		.tenant = SLICE_LIT("default"),
-		.type = SLICE_LIT("bench"),
-		.version = { VERSION_INTEGER, (int64_t)number + 1 },
-		.time_ms = now,
-		.received_ms = now,
-		.content_type = SLICE_LIT("application/json"),
-		.key_used = SLICE_LIT("current:00000000"),
-	};
-
-	(void)snprintf(slot->id, sizeof(slot->id), "evt_%zu", number);
-	(void)snprintf(slot->entity, sizeof(slot->entity), "e:%zu", number % entities);
-	memset(slot->body, 'x', sizeof(slot->body));
-	memcpy(slot->body, slot->id, strlen(slot->id));
-	crypto_sha256((struct slice){ slot->body, sizeof(slot->body) }, digest);
-	text_hex(digest, sizeof(digest), slot->digest);
-	event.id = slice_str(slot->id);
-	event.entity = slice_str(slot->entity);
-	event.digest = slice_str(slot->digest);
-	random_bytes(event.attempt, sizeof(event.attempt));
-	buf_reset(&slot->headers);
-	buf_reset(&slot->key);
-	check(event_encode(&event, &slot->headers, &err), &err);
-	check(event_key(&event, false, &slot->key, &err), &err);
-	slot->record = (struct record){
-		.key = buf_slice(&slot->key),
-		.headers = buf_slice(&slot->headers),
-		.body = { slot->body, sizeof(slot->body) },
-	};
-	memcpy(slot->record.attempt, event.attempt, ATTEMPT_LEN);
-}
-
-static void append_group(
-	struct queue *queue, struct pending *pending, struct slot *slots, size_t count)
-{
-	struct err err = ERR_INIT;
-
-	for (size_t i = 0; i + 1 < count; i++)
-		slots[i].record.next = &slots[i + 1].record;
-	pending->open = count;
-	check(queue_append(queue, STREAM_EVENTS, &slots[0].record, &err), &err);
-	lock_take(&pending->lock);
-	while (pending->open)
-		(void)cond_wait(&pending->cond, &pending->lock, -1);
-	if (pending->failed)
-		check(err_set(&err, ERR_IO, "an append failed"), &err);
-	lock_give(&pending->lock);
-}
 
 static int fill_log(char **args)
 {
