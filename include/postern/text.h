@@ -19,6 +19,9 @@ void text_hex(const uint8_t *data, size_t len, char *out); /* lower case; out ho
 MUST_CHECK enum err_code text_base64_decode(struct slice s, struct buf *out, struct err *err);
 MUST_CHECK enum err_code text_base64(
 	struct slice bytes, struct buf *out, struct err *err); /* padded */
+/* RFC 4648 section 5 as RFC 7515 uses it: never padded, else as strict. Appends to out. */
+MUST_CHECK enum err_code text_base64url_decode(struct slice s, struct buf *out, struct err *err);
+MUST_CHECK enum err_code text_base64url(struct slice bytes, struct buf *out, struct err *err);
 
 /* RFC 3339 in full ("2026-11-22T01:02:03.123456789Z", "+02:00"), 'T' and 'Z' in either case.
  * Milliseconds since 1970, rounded down; *out_ns (may be NULL) the nanoseconds within the second.

@@ -64,7 +64,8 @@ void text_hex(const uint8_t *data, size_t len, char *out)
 	out[2 * len] = '\0';
 }
 
-static int base64_digit(uint8_t c)
+/* last: the two digits in which the alphabets differ. */
+static int base64_digit(uint8_t c, const char last[2])
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -72,9 +73,9 @@ static int base64_digit(uint8_t c)
 		return c - 'a' + 26;
 	if (c >= '0' && c <= '9')
 		return c - '0' + 52;
-	if (c == '+')
+	if (c == (uint8_t)last[0])
 		return 62;
-	return c == '/' ? 63 : -1;
+	return c == (uint8_t)last[1] ? 63 : -1;
 }
 
 /* Without its padding, which must be whole or absent. */
@@ -90,20 +91,19 @@ static bool base64_strip(struct slice *s)
 	return s->len % 4 != 1;
 }
 
-enum err_code text_base64_decode(struct slice s, struct buf *out, struct err *err)
+static enum err_code base64_decode(
+	struct slice s, const char last[2], struct buf *out, struct err *err)
 {
 	uint32_t bits = 0;
 	unsigned count = 0;
 	size_t len = 0;
 	enum err_code rc;
 
-	if (!base64_strip(&s))
-		return err_set(err, ERR_SYNTAX, "not whole base64");
 	rc = buf_reserve(out, s.len / 4 * 3 + s.len % 4, err);
 	if (rc != ERR_OK)
 		return rc;
 	for (size_t i = 0; i < s.len; i++) {
-		int digit = base64_digit(s.data[i]);
+		int digit = base64_digit(s.data[i], last);
 
 		if (digit < 0)
 			return refuse(out, err, "not a base64 digit");
@@ -117,6 +117,38 @@ enum err_code text_base64_decode(struct slice s, struct buf *out, struct err *er
 	if ((bits & ((1u << count) - 1)) != 0)
 		return refuse(out, err, "base64 with bits left over");
 	return keep(out, len);
+}
+
+enum err_code text_base64_decode(struct slice s, struct buf *out, struct err *err)
+{
+	if (!base64_strip(&s))
+		return err_set(err, ERR_SYNTAX, "not whole base64");
+	return base64_decode(s, "+/", out, err);
+}
+
+enum err_code text_base64url_decode(struct slice s, struct buf *out, struct err *err)
+{
+	if (s.len % 4 == 1)
+		return err_set(err, ERR_SYNTAX, "not whole base64url");
+	return base64_decode(s, "-_", out, err);
+}
+
+enum err_code text_base64url(struct slice bytes, struct buf *out, struct err *err)
+{
+	size_t at = out->len;
+	enum err_code rc = text_base64(bytes, out, err);
+
+	if (rc != ERR_OK)
+		return rc;
+	while (out->len > at && out->data[out->len - 1] == '=')
+		out->len--;
+	for (; at < out->len; at++) {
+		if (out->data[at] == '+')
+			out->data[at] = '-';
+		else if (out->data[at] == '/')
+			out->data[at] = '_';
+	}
+	return keep(out, 0);
 }
 
 enum err_code text_base64(struct slice bytes, struct buf *out, struct err *err)

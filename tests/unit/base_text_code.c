@@ -96,6 +96,25 @@ static void base64_is_written_padded(void **state)
 	check(rows, ARRAY_LEN(rows), text_base64, 8);
 }
 
+static void base64url_has_one_form(void **state)
+{
+	static const struct row rows[] = {
+		ROW("", ERR_OK, ""), ROW("Zg", ERR_OK, "f"), ROW("Zm9vYmE", ERR_OK, "fooba"),
+		ROW("-_-_", ERR_OK, "\xfb\xff\xbf"), ROW("Zg==", ERR_SYNTAX, ""),
+		ROW("Z", ERR_SYNTAX, ""), ROW("Zh", ERR_SYNTAX, ""), ROW("+/+/", ERR_SYNTAX, ""),
+		ROW("Zg ", ERR_SYNTAX, ""), ROW("Zg\n", ERR_SYNTAX, ""),
+	};
+	static const struct row written[] = {
+		ROW("", ERR_OK, ""),
+		ROW("f", ERR_OK, "Zg"),
+		ROW("\xfb\xff\xbf", ERR_OK, "-_-_"),
+		ROW("foobarx", ERR_LIMIT, ""),
+	};
+	(void)state;
+	check(rows, ARRAY_LEN(rows), text_base64url_decode, 6);
+	check(written, ARRAY_LEN(written), text_base64url, 8);
+}
+
 static enum err_code encode_keeping_slash(struct slice s, struct buf *out, struct err *err)
 {
 	return text_percent_encode(s, "/", out, err);
@@ -209,6 +228,7 @@ int main(void)
 		cmocka_unit_test(hex_is_pairs_of_either_case),
 		cmocka_unit_test(base64_has_one_form),
 		cmocka_unit_test(base64_is_written_padded),
+		cmocka_unit_test(base64url_has_one_form),
 		cmocka_unit_test(percent_encoding_keeps_what_it_is_told),
 		cmocka_unit_test(percent_decoding_refuses_broken_escapes),
 		cmocka_unit_test(all_bytes_come_back),
