@@ -46,12 +46,12 @@ static bool holds_url(const struct template *t)
 }
 
 /* Signed itself, or its digest is required to be in a place that is signed. */
-static bool holds_body(const struct scheme *s, const struct template *t)
+static bool holds_body(const struct way *w, const struct template *t)
 {
 	if (holds_kind(t, REF_BODY))
 		return true;
-	for (size_t i = 0; i < s->require_count; i++) {
-		const struct require *r = &s->requires[i];
+	for (size_t i = 0; i < w->require_count; i++) {
+		const struct require *r = &w->requires[i];
 		bool is_signed = holds(t, &r->ref) || (r->ref.kind == REF_QUERY && holds_url(t));
 
 		if (is_signed && r->ref.function == FN_NONE && r->value.count == 1 &&
@@ -61,21 +61,21 @@ static bool holds_body(const struct scheme *s, const struct template *t)
 	return false;
 }
 
-static bool covers(const struct scheme *s, const struct template *t, const struct part *ref)
+static bool covers(const struct way *w, const struct template *t, const struct part *ref)
 {
 	switch (ref->kind) {
 	case REF_LITERAL: return true;
-	case REF_BODY: return holds_body(s, t);
+	case REF_BODY: return holds_body(w, t);
 	case REF_JSON:
 	case REF_FORM:
-		if (holds_body(s, t))
+		if (holds_body(w, t))
 			return true;
 		break;
 	case REF_QUERY:
 		if (holds_url(t))
 			return true;
 		break;
-	case REF_TIME: return holds_kind(t, REF_TIME) || (s->has_time && covers(s, t, &s->time));
+	case REF_TIME: return holds_kind(t, REF_TIME) || (w->has_time && covers(w, t, &w->time));
 	case REF_METHOD:
 	case REF_URL:
 	case REF_URL_WITH_PORT:
@@ -85,29 +85,33 @@ static bool covers(const struct scheme *s, const struct template *t, const struc
 	case REF_HEADERS:
 	case REF_SECRET: return false;
 	}
-	return holds(t, ref) || (s->has_time && same_ref(ref, &s->time) && holds_kind(t, REF_TIME));
+	return holds(t, ref) || (w->has_time && same_ref(ref, &w->time) && holds_kind(t, REF_TIME));
 }
 
-static bool covered(const struct scheme *s, const struct part *ref)
+static bool covered(const struct way *w, const struct part *ref)
 {
-	if (!s->is_signed)
+	bool of_body = ref->kind == REF_BODY || ref->kind == REF_JSON || ref->kind == REF_FORM;
+
+	if (w->alg->kind == ALG_NONE)
 		return false;
-	for (size_t i = 0; i < s->sign_count; i++) {
-		if (!covers(s, &s->signs[i], ref))
+	if (ref->kind == REF_LITERAL || (of_body && w->cover == COVER_FULL))
+		return true;
+	for (size_t i = 0; i < w->sign_count; i++) {
+		if (!covers(w, &w->signs[i], ref))
 			return false;
 	}
-	return true;
+	return w->sign_count > 0;
 }
 
-static enum cover cover_of(const struct scheme *s, const struct template *t)
+static enum cover cover_of(const struct way *w, const struct template *t)
 {
 	enum cover best = COVER_NONE;
 
-	if (holds_body(s, t))
+	if (holds_body(w, t))
 		return COVER_FULL;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct part *p = &t->parts[i];
-		bool is_time = s->has_time && same_ref(p, &s->time);
+		bool is_time = w->has_time && same_ref(p, &w->time);
 
 		if (p->kind == REF_BODY && best == COVER_NONE)
 			best = COVER_CRC32;
@@ -118,12 +122,12 @@ static enum cover cover_of(const struct scheme *s, const struct template *t)
 }
 
 /* The weakest alternative counts, as it is the sender's choice or an attacker's. */
-static enum cover weakest_cover(const struct scheme *s)
+static enum cover weakest_cover(const struct way *w)
 {
-	enum cover worst = s->is_signed ? COVER_FULL : COVER_NONE;
+	enum cover worst = w->alg->kind == ALG_NONE || w->sign_count == 0 ? COVER_NONE : COVER_FULL;
 
-	for (size_t i = 0; i < s->sign_count; i++) {
-		enum cover cover = cover_of(s, &s->signs[i]);
+	for (size_t i = 0; i < w->sign_count; i++) {
+		enum cover cover = cover_of(w, &w->signs[i]);
 
 		if (cover < worst)
 			worst = cover;
@@ -131,7 +135,7 @@ static enum cover weakest_cover(const struct scheme *s)
 	return worst;
 }
 
-static enum id_cover id_of(const struct scheme *s, const struct template *t)
+static enum id_cover id_of(const struct way *w, const struct template *t)
 {
 	enum id_cover best = ID_SIGNED;
 
@@ -140,18 +144,18 @@ static enum id_cover id_of(const struct scheme *s, const struct template *t)
 
 		if (p->kind == REF_BODY && is_digest(p->function))
 			best = ID_DERIVED;
-		else if (!covered(s, p))
+		else if (!covered(w, p))
 			return ID_UNSIGNED;
 	}
 	return best;
 }
 
-static enum id_cover weakest_id(const struct scheme *s)
+static enum id_cover weakest_id(const struct scheme *s, const struct way *w)
 {
 	enum id_cover worst = s->id.count > 0 ? ID_SIGNED : ID_NONE;
 
 	for (size_t i = 0; i < s->id.count; i++) {
-		enum id_cover cover = id_of(s, &s->id.list[i]);
+		enum id_cover cover = id_of(w, &s->id.list[i]);
 
 		if (cover < worst)
 			worst = cover;
@@ -159,27 +163,46 @@ static enum id_cover weakest_id(const struct scheme *s)
 	return worst;
 }
 
-static bool choice_covered(const struct scheme *s, const struct choice *choice)
+static bool choice_covered(const struct way *w, const struct choice *choice)
 {
 	for (size_t i = 0; i < choice->count; i++) {
 		for (size_t p = 0; p < choice->list[i].count; p++) {
-			if (!covered(s, &choice->list[i].parts[p]))
+			if (!covered(w, &choice->list[i].parts[p]))
 				return false;
 		}
 	}
 	return choice->count > 0;
 }
 
+static void derive_way(const struct scheme *s, struct way *w)
+{
+	const struct template *t = &w->signs[0];
+
+	w->cover = weakest_cover(w);
+	w->time_covered = w->has_time && covered(w, &w->time);
+	if (w->alg->module && w->alg->module->audit)
+		w->alg->module->audit(s, w);
+	w->signs_body_alone = w->sign_count == 1 && t->count == 1 && t->parts[0].kind == REF_BODY &&
+			      t->parts[0].function == FN_NONE;
+}
+
 void audit_derive(struct scheme *s)
 {
-	const struct template *t = &s->signs[0];
+	s->cover = COVER_FULL;
+	s->id_cover = ID_SIGNED;
+	s->time_covered = true;
+	s->entity_covered = true;
+	for (size_t i = 0; i < s->way_count; i++) {
+		struct way *w = &s->ways[i];
+		enum id_cover id;
 
-	s->cover = weakest_cover(s);
-	s->id_cover = weakest_id(s);
-	s->time_covered = s->has_time && covered(s, &s->time);
-	s->entity_covered = choice_covered(s, &s->entity);
-	s->signs_body_alone = s->sign_count == 1 && t->count == 1 && t->parts[0].kind == REF_BODY &&
-			      t->parts[0].function == FN_NONE;
+		derive_way(s, w);
+		id = weakest_id(s, w);
+		s->cover = w->cover < s->cover ? w->cover : s->cover;
+		s->id_cover = id < s->id_cover ? id : s->id_cover;
+		s->time_covered &= w->time_covered;
+		s->entity_covered &= choice_covered(w, &s->entity);
+	}
 }
 
 void scheme_audit(const struct scheme *scheme, struct scheme_audit *out)
@@ -220,7 +243,15 @@ bool scheme_has_time(const struct scheme *scheme)
 
 int64_t scheme_tolerance_s(const struct scheme *scheme, bool future)
 {
-	return future ? scheme->future_tolerance_s : scheme->tolerance_s;
+	int64_t widest = 0;
+
+	for (size_t i = 0; i < scheme->way_count; i++) {
+		const struct way *w = &scheme->ways[i];
+		int64_t tolerance_s = future ? w->future_tolerance_s : w->tolerance_s;
+
+		widest = tolerance_s > widest ? tolerance_s : widest;
+	}
+	return widest;
 }
 
 size_t scheme_key_count(const struct scheme *scheme)

@@ -160,6 +160,17 @@ static void check_url(struct compile *c)
 	c->s->public_url = compile_keep_text(c, url);
 }
 
+static bool compile_way(struct compile *c, const struct node *verify)
+{
+	struct scheme *s = c->s;
+
+	if (s->way_count == WAYS_MAX)
+		return compile_fail(c, verify, "more than %d alternatives", WAYS_MAX);
+	c->way = &s->ways[s->way_count];
+	c->way->index = s->way_count++;
+	return compile_verify(c, verify) && key_read_all(c, verify);
+}
+
 static void compile_all(struct compile *c)
 {
 	const struct node *root = c->source->scheme;
@@ -177,9 +188,21 @@ static void compile_all(struct compile *c)
 		(void)compile_unsupported(c, verify, "a list of alternatives");
 		return;
 	}
-	if (compile_verify(c, verify))
-		(void)key_read_all(c, verify);
+	if (key_list(c))
+		(void)compile_way(c, verify);
 	(void)compile_around(c, root);
+}
+
+static void warn_of_time(struct compile *c)
+{
+	for (size_t i = 0; i < c->s->way_count; i++) {
+		const struct way *w = &c->s->ways[i];
+
+		if (w->has_time && w->alg->kind != ALG_NONE && !w->time_covered)
+			compile_warn(c, NULL,
+				"the signature does not cover the time: whoever repeats a request "
+				"can write a fresh one");
+	}
 }
 
 enum err_code scheme_open(const struct source_config *source, struct scheme **out,
@@ -193,10 +216,7 @@ enum err_code scheme_open(const struct source_config *source, struct scheme **ou
 	compile_all(&c);
 	if (!c.failed && !c.no_memory) {
 		audit_derive(c.s);
-		if (c.s->has_time && c.s->is_signed && !c.s->time_covered)
-			compile_warn(&c, NULL,
-				"the signature does not cover the time: whoever repeats a request "
-				"can write a fresh one");
+		warn_of_time(&c);
 		*out = c.s;
 		return ERR_OK;
 	}
@@ -213,6 +233,12 @@ void scheme_close(struct scheme **scheme)
 
 	if (!s)
 		return;
+	for (size_t i = 0; i < s->way_count; i++) {
+		const struct alg *alg = s->ways[i].alg;
+
+		if (alg && alg->module && alg->module->close)
+			alg->module->close(&s->ways[i]);
+	}
 	key_close_all(s);
 	for (size_t i = 0; i < s->path_count; i++)
 		json_path_close(&s->paths[i]);

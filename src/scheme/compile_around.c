@@ -6,6 +6,15 @@
 
 #include <assert.h>
 
+static bool some_way_has_time(const struct scheme *s)
+{
+	for (size_t i = 0; i < s->way_count; i++) {
+		if (s->ways[i].has_time)
+			return true;
+	}
+	return false;
+}
+
 /* One alternative of a mapping. */
 static bool add_choice(struct compile *c, const struct node *at, struct choice *out)
 {
@@ -20,7 +29,7 @@ static bool add_choice(struct compile *c, const struct node *at, struct choice *
 		return compile_fail(c, at, "\"none\" stands alone, not in a list");
 	if (!compile_mapping(c, at, text, t))
 		return false;
-	if (template_has(t, REF_TIME) && !c->s->has_time)
+	if (template_has(t, REF_TIME) && !some_way_has_time(c->s))
 		return compile_fail(c, at, "{time} is read, but verify has no time");
 	out->count++;
 	return true;

@@ -8,46 +8,20 @@
 #define TOLERANCE_DEFAULT_S 300
 #define TOLERANCE_MAX_S (INT64_C(10) * 366 * 86400)
 
-static const struct {
-	const char *name;
-	enum { ALG_HMAC, ALG_NONE, ALG_LATER } kind;
-	enum crypto_digest digest;
-} algs[] = {
-	{ "hmac-sha256", ALG_HMAC, CRYPTO_SHA256 },
-	{ "hmac-sha1", ALG_HMAC, CRYPTO_SHA1 },
-	{ "hmac-sha384", ALG_HMAC, CRYPTO_SHA384 },
-	{ "hmac-sha512", ALG_HMAC, CRYPTO_SHA512 },
-	{ "none", ALG_NONE, CRYPTO_SHA256 },
-	{ "sha256", ALG_LATER, CRYPTO_SHA256 },
-	{ "ed25519", ALG_LATER, CRYPTO_SHA256 },
-	{ "ecdsa-p256-sha256", ALG_LATER, CRYPTO_SHA256 },
-	{ "token", ALG_LATER, CRYPTO_SHA256 },
-	{ "basic", ALG_LATER, CRYPTO_SHA256 },
-	{ "jwt", ALG_LATER, CRYPTO_SHA256 },
-	{ "x509-rsa", ALG_LATER, CRYPTO_SHA256 },
-};
-
 static bool read_alg(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "alg");
-	const char *names[ARRAY_LEN(algs) + 1] = { NULL };
+	const char *hint = "";
 	struct slice text;
 
 	if (!at)
 		return compile_fail(c, verify, "alg is missing, such as \"hmac-sha256\"");
 	if (!compile_string(c, at, &text))
 		return false;
-	for (size_t i = 0; i < ARRAY_LEN(algs); i++) {
-		names[i] = algs[i].name;
-		if (!slice_eq_str(text, algs[i].name))
-			continue;
-		if (algs[i].kind == ALG_LATER)
-			return compile_unsupported(c, at, algs[i].name);
-		c->s->is_signed = algs[i].kind == ALG_HMAC;
-		c->s->digest = algs[i].digest;
-		return true;
-	}
-	return compile_fail(c, at, "no such algorithm%s", compile_nearest(text, names));
+	c->way->alg = alg_find(text, &hint);
+	if (!c->way->alg)
+		return compile_fail(c, at, "no such algorithm%s", hint);
+	return c->way->alg->kind != ALG_LATER || compile_unsupported(c, at, c->way->alg->name);
 }
 
 /* A member that is one text or a list of them. max places; gives how many there are, 0 on a
@@ -72,7 +46,7 @@ static size_t texts(struct compile *c, const struct node *at, const struct node 
 	return count;
 }
 
-static bool read_match(struct compile *c, const struct node *verify)
+bool compile_match(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "match");
 	const struct node *list[PATTERNS_MAX];
@@ -87,11 +61,11 @@ static bool read_match(struct compile *c, const struct node *verify)
 		struct slice text;
 
 		if (!compile_string(c, list[i], &text) ||
-			!compile_pattern(c, list[i], text, &c->s->patterns[i]))
+			!compile_pattern(c, list[i], text, &c->way->patterns[i]))
 			return false;
-		signs |= c->s->patterns[i].coding != CODING_NONE;
+		signs |= c->way->patterns[i].coding != CODING_NONE;
 	}
-	c->s->pattern_count = count;
+	c->way->pattern_count = count;
 	return count > 0 && (signs || compile_fail(c, at, "no pattern has {hex} or {base64}"));
 }
 
@@ -120,7 +94,7 @@ static bool check_place(struct compile *c, const struct node *at, const struct p
 	       compile_fail(c, at, "must be a place such as header:NAME or json:/POINTER");
 }
 
-static bool read_sig(struct compile *c, const struct node *verify)
+bool compile_sig(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "sig");
 	const struct node *split = node_member(verify, "split");
@@ -130,11 +104,11 @@ static bool read_sig(struct compile *c, const struct node *verify)
 		return compile_fail(c, verify,
 			"sig is missing: where is the signature, such as "
 			"\"header:X-Signature\"?");
-	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &c->s->sig))
+	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &c->way->sig))
 		return false;
-	if (c->s->sig.kind == REF_CAP)
+	if (c->way->sig.kind == REF_CAP)
 		return compile_fail(c, at, "captures are made from sig, not the other way round");
-	if (!check_place(c, at, &c->s->sig))
+	if (!check_place(c, at, &c->way->sig))
 		return false;
 	if (!split)
 		return true;
@@ -143,9 +117,9 @@ static bool read_sig(struct compile *c, const struct node *verify)
 	if (text.len == 0)
 		return compile_fail(c, split, "must be one or more characters");
 	for (size_t i = 0; i < text.len; i++)
-		c->s->splits_at[text.data[i]] = true;
-	c->s->split = compile_keep_text(c, text);
-	return c->s->split != NULL;
+		c->way->splits_at[text.data[i]] = true;
+	c->way->split = compile_keep_text(c, text);
+	return c->way->split != NULL;
 }
 
 static bool read_unit(struct compile *c, const struct node *verify)
@@ -162,7 +136,7 @@ static bool read_unit(struct compile *c, const struct node *verify)
 		return false;
 	for (size_t i = 0; names[i]; i++) {
 		if (slice_eq_str(text, names[i])) {
-			c->s->unit = (enum unit)i;
+			c->way->unit = (enum unit)i;
 			return true;
 		}
 	}
@@ -186,58 +160,58 @@ static bool read_tolerance(
 	return true;
 }
 
-static bool read_time(struct compile *c, const struct node *verify)
+bool compile_time(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "time");
-	struct scheme *s = c->s;
+	struct way *w = c->way;
 	struct slice text;
 	bool ok;
 
-	s->tolerance_s = TOLERANCE_DEFAULT_S;
+	w->tolerance_s = TOLERANCE_DEFAULT_S;
 	ok = read_unit(c, verify);
-	ok &= read_tolerance(c, verify, "tolerance", &s->tolerance_s);
-	s->future_tolerance_s = s->tolerance_s;
-	ok &= read_tolerance(c, verify, "future_tolerance", &s->future_tolerance_s);
+	ok &= read_tolerance(c, verify, "tolerance", &w->tolerance_s);
+	w->future_tolerance_s = w->tolerance_s;
+	ok &= read_tolerance(c, verify, "future_tolerance", &w->future_tolerance_s);
 	if (!at)
 		return ok;
-	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &s->time))
+	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &w->time))
 		return false;
-	if (s->time.kind == REF_HEADERS)
+	if (w->time.kind == REF_HEADERS)
 		return compile_fail(c, at, "the time stands in one place only");
-	s->has_time = check_place(c, at, &s->time);
-	return ok && s->has_time;
+	w->has_time = check_place(c, at, &w->time);
+	return ok && w->has_time;
 }
 
 static bool check_signed(struct compile *c, const struct node *at, const struct template *t)
 {
-	if (template_has(t, REF_TIME) && !c->s->has_time)
+	if (template_has(t, REF_TIME) && !c->way->has_time)
 		return compile_fail(c, at, "{time} is signed, but verify has no time");
 	if (template_has(t, REF_SECRET))
 		return compile_fail(c, at, "a MAC does not sign a secret");
 	return true;
 }
 
-static bool read_signed(struct compile *c, const struct node *verify)
+bool compile_signed(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "signed");
 	const struct node *list[SIGNED_MAX];
-	struct scheme *s = c->s;
+	struct way *w = c->way;
 	size_t count;
 
 	if (!at) {
-		s->sign_count = 1;
-		return compile_template(c, verify, SLICE_LIT("{body}"), &s->signs[0]);
+		w->sign_count = 1;
+		return compile_template(c, verify, SLICE_LIT("{body}"), &w->signs[0]);
 	}
 	count = texts(c, at, list, ARRAY_LEN(list));
 	for (size_t i = 0; i < count; i++) {
 		struct slice text;
 
 		if (!compile_string(c, list[i], &text) ||
-			!compile_template(c, list[i], text, &s->signs[i]) ||
-			!check_signed(c, list[i], &s->signs[i]))
+			!compile_template(c, list[i], text, &w->signs[i]) ||
+			!check_signed(c, list[i], &w->signs[i]))
 			return false;
 	}
-	s->sign_count = count;
+	w->sign_count = count;
 	return count > 0;
 }
 
@@ -260,16 +234,16 @@ static bool read_pair(struct compile *c, const struct node *pair, struct require
 static bool read_require(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "require");
-	struct scheme *s = c->s;
+	struct way *w = c->way;
 
 	if (!at)
 		return true;
 	if (at->type != NODE_ARRAY)
 		return compile_fail(c, at, "must be a list of [reference, template]");
 	for (const struct node *pair = at->child; pair; pair = pair->next) {
-		if (s->require_count == REQUIRES_MAX)
+		if (w->require_count == REQUIRES_MAX)
 			return compile_fail(c, pair, "more than %d requirements", REQUIRES_MAX);
-		if (!read_pair(c, pair, &s->requires[s->require_count++]))
+		if (!read_pair(c, pair, &w->requires[w->require_count++]))
 			return false;
 	}
 	return true;
@@ -295,29 +269,45 @@ static bool is_outside_body(const struct part *part)
 	return part->kind != REF_JSON && part->kind != REF_FORM;
 }
 
+/* What is like this for every algorithm with a signature. */
+static bool read_signature(struct compile *c, const struct node *verify)
+{
+	return compile_match(c, verify) && compile_sig(c, verify) && compile_time(c, verify) &&
+	       compile_signed(c, verify);
+}
+
+static bool read_by_kind(struct compile *c, const struct node *verify)
+{
+	switch (c->way->alg->kind) {
+	case ALG_MODULE: return c->way->alg->module->compile(c, verify);
+	case ALG_NONE: return refuse_signature_members(c, verify) && compile_time(c, verify);
+	case ALG_MAC:
+	case ALG_LATER: break;
+	}
+	return read_signature(c, verify);
+}
+
+bool way_has_sig(const struct way *way)
+{
+	return way->sig.kind != REF_LITERAL;
+}
+
 bool compile_verify(struct compile *c, const struct node *verify)
 {
 	static const char *const names[] = { "alg", "key", "sig", "split", "match", "signed",
-		"time", "unit", "tolerance", "future_tolerance", "require", "each", "jwt", "cert",
-		"hash", NULL };
-	static const char *const later[] = { "each", "jwt", "cert", "hash" };
-	struct scheme *s = c->s;
+		"time", "unit", "tolerance", "future_tolerance", "require", "each", NULL };
+	struct way *w = c->way;
 	bool ok;
 
-	if (!compile_members(c, verify, names))
+	if (verify->type != NODE_OBJECT)
+		return compile_fail(c, verify, "must be an object");
+	if (!read_alg(c, verify) ||
+		!compile_members(c, verify, w->alg->module ? w->alg->module->members : names))
 		return false;
-	for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-		if (node_member(verify, later[i]))
-			(void)compile_unsupported(c, node_member(verify, later[i]), later[i]);
-	}
-	if (!read_alg(c, verify))
-		return false;
-	if (s->is_signed)
-		ok = read_match(c, verify) && read_sig(c, verify) && read_time(c, verify) &&
-		     read_signed(c, verify);
-	else
-		ok = refuse_signature_members(c, verify) && read_time(c, verify);
-	s->head_tells = (!s->is_signed || is_outside_body(&s->sig)) &&
-			(!s->has_time || is_outside_body(&s->time));
+	if (node_member(verify, "each"))
+		(void)compile_unsupported(c, node_member(verify, "each"), "each");
+	ok = read_by_kind(c, verify);
+	w->head_tells = (!way_has_sig(w) || is_outside_body(&w->sig)) &&
+			(!w->has_time || is_outside_body(&w->time));
 	return read_require(c, verify) && ok;
 }

@@ -14,11 +14,20 @@ static bool is_credential(struct slice name)
 }
 
 /* A header that must equal a secret is that secret. */
+static bool is_required_secret(const struct way *w, struct slice name)
+{
+	for (size_t i = 0; i < w->require_count; i++) {
+		if (part_names_header(&w->requires[i].ref, name) &&
+			template_has(&w->requires[i].value, REF_SECRET))
+			return true;
+	}
+	return false;
+}
+
 static bool is_compared_with_secret(const struct scheme *s, struct slice name)
 {
-	for (size_t i = 0; i < s->require_count; i++) {
-		if (part_names_header(&s->requires[i].ref, name) &&
-			template_has(&s->requires[i].value, REF_SECRET))
+	for (size_t i = 0; i < s->way_count; i++) {
+		if (is_required_secret(&s->ways[i], name))
 			return true;
 	}
 	for (size_t i = 0; i < s->handshake_count; i++) {
@@ -32,12 +41,6 @@ static bool is_compared_with_secret(const struct scheme *s, struct slice name)
 	}
 	return false;
 }
-
-/* Asked about each reference: is it to a header of this name; is it to something of the URL? */
-struct question {
-	bool (*fits)(const struct part *part, struct slice name);
-	struct slice name;
-};
 
 static bool is_of_url(const struct part *part, struct slice none)
 {
@@ -64,18 +67,27 @@ static bool choice_reads(const struct choice *choice, const struct question *q)
 	return false;
 }
 
-static bool verify_reads(const struct scheme *s, const struct question *q)
+static bool way_reads(const struct way *w, const struct question *q)
 {
-	if ((s->is_signed && q->fits(&s->sig, q->name)) ||
-		(s->has_time && q->fits(&s->time, q->name)))
+	if ((way_has_sig(w) && q->fits(&w->sig, q->name)) ||
+		(w->has_time && q->fits(&w->time, q->name)))
 		return true;
-	for (size_t i = 0; i < s->sign_count; i++) {
-		if (template_reads(&s->signs[i], q))
+	for (size_t i = 0; i < w->sign_count; i++) {
+		if (template_reads(&w->signs[i], q))
 			return true;
 	}
-	for (size_t i = 0; i < s->require_count; i++) {
-		if (q->fits(&s->requires[i].ref, q->name) ||
-			template_reads(&s->requires[i].value, q))
+	for (size_t i = 0; i < w->require_count; i++) {
+		if (q->fits(&w->requires[i].ref, q->name) ||
+			template_reads(&w->requires[i].value, q))
+			return true;
+	}
+	return w->alg->module && w->alg->module->reads && w->alg->module->reads(w, q);
+}
+
+static bool verify_reads(const struct scheme *s, const struct question *q)
+{
+	for (size_t i = 0; i < s->way_count; i++) {
+		if (way_reads(&s->ways[i], q))
 			return true;
 	}
 	return false;
@@ -102,8 +114,17 @@ bool scheme_reads_query(const struct scheme *scheme)
 	return reads(scheme, &(const struct question){ is_of_url, SLICE_EMPTY });
 }
 
+static bool is_signature(const struct scheme *s, struct slice name)
+{
+	for (size_t i = 0; i < s->way_count; i++) {
+		if (way_has_sig(&s->ways[i]) && part_names_header(&s->ways[i].sig, name))
+			return true;
+	}
+	return false;
+}
+
 bool scheme_hides_header(const struct scheme *scheme, struct slice name)
 {
 	return is_credential(name) || is_compared_with_secret(scheme, name) ||
-	       (scheme->is_signed && part_names_header(&scheme->sig, name));
+	       is_signature(scheme, name);
 }

@@ -141,41 +141,101 @@ static bool read_secret(struct compile *c, const struct key_ref *ref, const stru
 	return ok;
 }
 
-static bool read_key(struct compile *c, const struct key_ref *ref, const struct key_form *form)
-{
-	struct scheme *s = c->s;
-	struct key *key = &s->keys[s->key_count];
-	struct secret secret = { 0 };
-	char fingerprint[sizeof(key->fingerprint)];
+/* ---- the source's keys -------------------------------------------------------------------------
+ */
 
-	if (!read_secret(c, ref, form, &secret))
-		return false;
+static bool list_key(struct compile *c, const struct key_ref *ref)
+{
+	struct key *key = &c->s->keys[c->s->key_count++];
+
+	key->ref = ref;
 	key->role = compile_keep_text(c, slice_str(ref->role));
 	key->kid = ref->kid ? compile_keep_text(c, slice_str(ref->kid)) : NULL;
+	key->file = ref->file ? compile_keep_text(c, slice_str(ref->file)) : NULL;
 	key->not_before_ms = ref->not_before_ms;
 	key->not_after_ms = ref->not_after_ms;
-	crypto_fingerprint(&secret, fingerprint);
-	memcpy(key->fingerprint, fingerprint, sizeof(fingerprint));
-	(void)snprintf(key->used, sizeof(key->used), "%s:%s", ref->role, fingerprint);
-	if (crypto_mac_open(s->digest, &secret, &key->mac, NULL) != ERR_OK)
-		c->no_memory = true;
-	else
-		s->key_count++;
-	secret_done(&secret);
 	return !c->no_memory;
 }
 
-static bool read_role(struct compile *c, const char *role, const struct key_form *form)
+bool key_list(struct compile *c)
 {
-	bool ok = true;
+	if (c->source->key_count > SCHEME_KEYS_MAX)
+		return compile_fail(c, NULL, "more than %d keys", SCHEME_KEYS_MAX);
+	for (size_t r = 0; r < ARRAY_LEN(roles); r++) {
+		for (size_t i = 0; i < c->source->key_count; i++) {
+			const struct key_ref *ref = &c->source->keys[i];
 
-	for (size_t i = 0; i < c->source->key_count; i++) {
-		const struct key_ref *ref = &c->source->keys[i];
-
-		if (slice_eq_str(slice_str(ref->role), role))
-			ok &= read_key(c, ref, form);
+			if (slice_eq_str(slice_str(ref->role), roles[r]) && !list_key(c, ref))
+				return false;
+		}
 	}
+	return true;
+}
+
+/* The first way that can read a key gives it its name for people. */
+static void name_key(struct key *key, const struct secret *secret)
+{
+	char fingerprint[sizeof(key->fingerprint)];
+
+	if (key->fingerprint[0])
+		return;
+	crypto_fingerprint(secret, fingerprint);
+	memcpy(key->fingerprint, fingerprint, sizeof(fingerprint));
+	(void)snprintf(key->used, sizeof(key->used), "%s:%s", key->role, fingerprint);
+}
+
+/* What the way makes of a key. */
+static bool use_secret(struct compile *c, size_t index, const struct secret *secret)
+{
+	struct way *w = c->way;
+
+	if (crypto_mac_open(w->alg->digest, secret, &w->keyed[index].mac, NULL) != ERR_OK)
+		c->no_memory = true;
+	return !c->no_memory;
+}
+
+static bool read_key(struct compile *c, size_t index, const struct key_form *form)
+{
+	struct key *key = &c->s->keys[index];
+	struct secret secret = { 0 };
+	bool ok = read_secret(c, key->ref, form, &secret);
+
+	if (ok) {
+		name_key(key, &secret);
+		ok = use_secret(c, index, &secret);
+	}
+	secret_done(&secret);
 	return ok;
+}
+
+/* A module takes a key's text as it is. */
+static bool give_key(struct compile *c, size_t index)
+{
+	struct key *key = &c->s->keys[index];
+	struct node at = place_of(key->ref);
+	struct buf text = BUF_INIT(KEY_TEXT_MAX);
+	struct secret secret;
+	bool ok = read_text(c, key->ref, &text);
+
+	if (ok) {
+		secret = (struct secret){ text.data, text.len };
+		name_key(key, &secret);
+		ok = c->way->alg->module->key(c, index, &at, buf_slice(&text));
+	}
+	if (text.data)
+		buf_wipe(&text);
+	buf_done(&text);
+	return ok;
+}
+
+static bool needs_no_key(struct compile *c, const struct node *verify)
+{
+	const struct alg *alg = c->way->alg;
+
+	if (alg->kind == ALG_NONE && c->s->key_count > 0)
+		compile_warn(c, verify, "alg \"none\" has no use for the source's keys");
+	return alg->kind == ALG_NONE ||
+	       (alg->module && alg->module->keyless && c->s->key_count == 0);
 }
 
 bool key_read_all(struct compile *c, const struct node *verify)
@@ -183,19 +243,14 @@ bool key_read_all(struct compile *c, const struct node *verify)
 	struct key_form form;
 	bool ok = true;
 
-	if (!c->s->is_signed) {
-		if (c->source->key_count > 0)
-			compile_warn(c, verify, "alg \"none\" has no use for the source's keys");
+	if (needs_no_key(c, verify))
 		return true;
-	}
-	if (c->source->key_count == 0)
+	if (c->s->key_count == 0)
 		return compile_fail(c, NULL, "the source has no keys");
-	if (c->source->key_count > SCHEME_KEYS_MAX)
-		return compile_fail(c, NULL, "more than %d keys", SCHEME_KEYS_MAX);
 	if (!parse_form(c, verify, &form))
 		return false;
-	for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-		ok &= read_role(c, roles[i], &form);
+	for (size_t i = 0; i < c->s->key_count; i++)
+		ok &= c->way->alg->module ? give_key(c, i) : read_key(c, i, &form);
 	return ok;
 }
 
@@ -222,8 +277,10 @@ bool key_read_secrets(struct compile *c)
 
 void key_close_all(struct scheme *s)
 {
-	for (size_t i = 0; i < s->key_count; i++)
-		crypto_mac_close(&s->keys[i].mac);
+	for (size_t w = 0; w < s->way_count; w++) {
+		for (size_t i = 0; i < s->key_count; i++)
+			crypto_mac_close(&s->ways[w].keyed[i].mac);
+	}
 	for (size_t i = 0; i < s->secret_count; i++)
 		secret_done(&s->secrets[i].secret);
 }

@@ -158,11 +158,12 @@ static void map_replay(struct mapper *m)
 	const struct scheme *s = m->ev.scheme;
 	struct scheme_mapped *out = m->out;
 	struct slice pieces[PARTS_MAX + 2];
-	const struct template *t = &s->signs[m->ev.notes->sign];
+	const struct way *w = &s->ways[m->ev.notes->way];
+	const struct template *t = &w->signs[m->ev.notes->sign];
 	const struct part *bad;
 	size_t count = t->count;
 
-	if (s->id_cover != ID_UNSIGNED || s->cover == COVER_NONE ||
+	if (s->id_cover != ID_UNSIGNED || w->cover == COVER_NONE ||
 		eval_pieces(&m->ev, t, pieces, &bad) != FOUND)
 		return;
 	if (s->replay_by_type) {
@@ -171,7 +172,7 @@ static void map_replay(struct mapper *m)
 	}
 	crypto_digest(CRYPTO_SHA256, pieces, count, out->replay);
 	out->has_replay = true;
-	out->replay_is_digest = s->signs_body_alone && !s->replay_by_type;
+	out->replay_is_digest = w->signs_body_alone && !s->replay_by_type;
 }
 
 static void clear(struct scheme_mapped *out)

@@ -2,6 +2,7 @@
  *
  *   ref.c, pattern.c   texts of the language -> templates and patterns
  *   compile*.c, key.c  a source's nodes -> struct scheme, problems into the report
+ *   alg.c              what verify.alg may be
  *   eval.c, form.c     references -> bytes of a request
  *   verify.c, map.c, answer.c, audit.c, sign.c   what the door offers */
 #pragma once
@@ -15,6 +16,7 @@
 #define CAPS_MAX 8
 #define CHOICES_MAX 8 /* alternatives of a mapping */
 #define SIGNED_MAX 4  /* alternatives of the signed bytes */
+#define WAYS_MAX 4    /* alternatives of verify */
 #define REQUIRES_MAX 8
 #define HANDSHAKES_MAX 8
 #define SECRETS_MAX 16
@@ -93,9 +95,11 @@ struct handshake {
 	struct template body;
 };
 
+/* A key as the config names it; what a way makes of it is in way.keyed, by the same index. */
 struct key {
-	struct crypto_mac *mac; /* NULL for alg none */
 	const char *role, *kid;
+	const char *file;          /* absolute; NULL: from the environment */
+	const struct key_ref *ref; /* valid while the scheme is compiled */
 	int64_t not_before_ms, not_after_ms;
 	char fingerprint[9];
 	char used[24]; /* "role:fingerprint" */
@@ -108,20 +112,31 @@ struct named_key {
 enum cover { COVER_NONE, COVER_CRC32, COVER_FIELDS, COVER_FULL };
 enum id_cover { ID_NONE, ID_UNSIGNED, ID_DERIVED, ID_SIGNED };
 
-struct scheme {
-	void *blocks; /* everything that compile_keep() gave */
-	/* verify */
-	bool is_signed; /* false: alg none */
+/* What verify.alg names. */
+enum alg_kind {
+	ALG_MAC,
+	ALG_NONE,
+	ALG_MODULE, /* code of its own gives the verdict */
+	ALG_LATER
+};
+struct alg {
+	const char *name;
+	enum alg_kind kind;
 	enum crypto_digest digest;
+	const struct scheme_module *module;
+};
+/* By its name, or NULL. *out_hint: a did-you-mean. */
+const struct alg *alg_find(struct slice name, const char **out_hint);
+
+/* One way in which a request may be signed: verify, or one object of its list. */
+struct way {
+	const struct alg *alg;
+	size_t index;
 	struct part sig;
-	bool sig_wild;
 	const char *split;   /* NULL: one entry */
 	bool splits_at[256]; /* the same as a table: it is asked for each byte of the header */
 	struct pattern patterns[PATTERNS_MAX];
 	size_t pattern_count;
-	const char *caps[CAPS_MAX];
-	bool cap_read[CAPS_MAX]; /* something refers to it */
-	size_t cap_count;
 	struct template signs[SIGNED_MAX];
 	size_t sign_count;
 	bool has_time;
@@ -131,6 +146,25 @@ struct scheme {
 	struct require requires[REQUIRES_MAX];
 	size_t require_count;
 	bool head_tells; /* signature and time are found without the body */
+	struct {
+		struct crypto_mac *mac;
+	} keyed[SCHEME_KEYS_MAX];
+	void *state; /* the module's own */
+	/* derived by audit_derive() */
+	enum cover cover;
+	bool time_covered, signs_body_alone;
+};
+/* Does verify say where a signature is? */
+bool way_has_sig(const struct way *way);
+
+struct scheme {
+	void *blocks; /* everything that compile_keep() gave */
+	struct way ways[WAYS_MAX];
+	size_t way_count;
+	/* Names that patterns of any way capture. */
+	const char *caps[CAPS_MAX];
+	bool cap_read[CAPS_MAX]; /* something refers to it */
+	size_t cap_count;
 	/* keys */
 	struct key keys[SCHEME_KEYS_MAX];
 	size_t key_count;
@@ -150,9 +184,9 @@ struct scheme {
 	const char *pointers[JSON_PATHS_MAX];
 	size_t path_count;
 	/* derived by audit_derive() */
-	enum cover cover;
+	enum cover cover; /* of the weakest way */
 	enum id_cover id_cover;
-	bool time_covered, entity_covered, signs_body_alone;
+	bool time_covered, entity_covered;
 };
 
 /* ---- compile ----------------------------------------------------------------------------------
@@ -162,6 +196,7 @@ struct compile {
 	struct scheme *s;
 	const struct source_config *source;
 	struct config_report *report;
+	struct way *way; /* that is being compiled */
 	bool failed, no_memory;
 };
 /* Memory that lives as long as the scheme; NULL (and no_memory set) without any. */
@@ -188,8 +223,14 @@ bool compile_template(
 /* Of a mapping: a bare reference, or text with references in braces. */
 bool compile_mapping(
 	struct compile *c, const struct node *at, struct slice text, struct template *out);
+/* Members of verify, into c->way: sig and split; match; time, unit and tolerances; signed. */
+bool compile_sig(struct compile *c, const struct node *verify);
+bool compile_match(struct compile *c, const struct node *verify);
+bool compile_time(struct compile *c, const struct node *verify);
+bool compile_signed(struct compile *c, const struct node *verify);
 bool compile_pattern(
 	struct compile *c, const struct node *at, struct slice text, struct pattern *out);
+/* One way: c->way, by its object of verify. */
 bool compile_verify(struct compile *c, const struct node *verify);
 bool compile_around(struct compile *c, const struct node *root); /* mapping, answers, the rest */
 bool compile_handshakes(struct compile *c, const struct node *list);
@@ -197,7 +238,9 @@ bool compile_handshakes(struct compile *c, const struct node *list);
 bool compile_content_type(struct compile *c, const struct node *at, const char **out);
 bool compile_status(
 	struct compile *c, const struct node *at, int64_t low, int64_t high, unsigned *out);
-/* Reads the source's keys by the scheme's encoding ("utf8", "hex:", "base64:whsec_", ...). */
+/* The source's keys in the order in which they are tried; then, for each way, what it makes of them
+ * by its encoding ("utf8", "hex:", "base64:whsec_", ...). */
+bool key_list(struct compile *c);
 bool key_read_all(struct compile *c, const struct node *verify);
 bool key_read_secrets(struct compile *c);
 void key_close_all(struct scheme *s);
@@ -218,7 +261,8 @@ enum found {
 
 /* What was learnt about a request, kept from verify to map at the start of verdict.captures. */
 struct notes {
-	size_t sign;                 /* the template of signs whose bytes carry the signature */
+	size_t way;                  /* that was looked at last; once it verified, the one */
+	size_t sign;                 /* its template of signs whose bytes carry the signature */
 	struct slice time;           /* as written */
 	struct slice caps[CAPS_MAX]; /* data NULL: not captured */
 	bool scanned;
@@ -265,6 +309,84 @@ void part_name(const struct part *part, char *out, size_t max);
 bool map_has_id(const struct scheme *scheme, const struct scheme_request *rq, struct notes *notes);
 bool key_valid(const struct key *key, int64_t now_ms);
 uint32_t crc32_ieee(struct slice s);
+
+/* ---- judge ------------------------------------------------------------------------------------
+ */
+
+/* The texts of signatures, as match found them. */
+struct candidates {
+	struct {
+		struct slice text;
+		enum coding coding;
+	} list[SCHEME_SIGNATURES_MAX];
+	size_t count;
+	bool too_many;
+	bool ambiguous; /* a capture that is read came with two values */
+};
+
+/* A request in front of one way. */
+struct judge {
+	struct eval ev;
+	const struct way *way;
+	struct candidates found;
+	int64_t now_ms, time_ms;    /* time_ms: once time was read */
+	struct scheme_verdict *out; /* NULL: only the code is wanted */
+};
+/* Say why in the verdict. Gives the code. */
+enum err_code judge_refuse(struct judge *j, enum err_code code, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+/* Every reason why a reference has no value, told as one. */
+enum err_code judge_refuse_part(
+	struct judge *j, enum err_code code, const struct part *part, enum found found);
+
+/* The way's sig and match: candidates and captures. (candidate.c) */
+enum err_code judge_find(struct judge *j);
+/* A key of the source made one of the candidates over one of the signed texts. (prove.c) */
+enum err_code judge_prove(struct judge *j);
+
+/* Asked about each reference: is it to a header of this name; is it to something of the URL? */
+struct question {
+	bool (*fits)(const struct part *part, struct slice name);
+	struct slice name;
+};
+
+/* An algorithm that needs code of its own: its verdict takes the place of the MAC's. It has a row
+ * in alg.c that names it; all else stays as it is for other algorithms:
+ *
+ *   compile:  alg -> compile() reads verify, which may use compile_sig(), compile_signed() and so
+ * on for members that mean the same -> key() for each key of the source verify:   (way->sig given)
+ * read signatures into j->found -> (way->has_time) read j->time_ms
+ *             -> verify() -> require -> (way->has_time) freshness -> the next way, if it is not OK
+ *
+ * A module keeps its own in way->state, and may use compile_keep() for it. Many threads verify with
+ * one way at the same time: what changes there needs a lock. */
+struct scheme_module {
+	/* Members of verify, NULL-ended: an unknown one is a problem before compile() is called. */
+	const char *const *members;
+	/* A source without keys is right. */
+	bool keyless;
+	/* Fill c->way, with problems told by compile_fail(). */
+	bool (*compile)(struct compile *c, const struct node *verify);
+	/* The text of a key's file, without its last newline: c->s->keys[key]. It is wiped
+	 * afterwards. Keys that change while the program runs are the module's to read again. */
+	bool (*key)(struct compile *c, size_t key, const struct node *at, struct slice text);
+	void (*close)(struct way *way); /* may be NULL; also after compile() failed */
+	/* Cheap checks of the head, once signature and time were found in it. NULL: none. */
+	enum err_code (*precheck)(struct judge *j);
+	/* ERR_OK, with j->out->key set where a key of the source matched, and j->out->signed_ms
+	 * where the signature holds a time that is not way->time; or judge_refuse(). */
+	enum err_code (*verify)(struct judge *j);
+	/* The signature as its pattern has it, ERR_UNSUPPORTED when it takes a key that receivers
+	 * do not have. NULL: never. */
+	enum err_code (*sign)(const struct way *way, struct eval *ev,
+		const struct scheme_draft *draft, struct buf *out, struct err *err);
+	/* Does the module itself read something of this kind from a request? See struct question.
+	 * NULL: it does not. */
+	bool (*reads)(const struct way *way, const struct question *q);
+	/* What the way covers beside way->signs: raise cover and time_covered, which hold already
+	 * what follows from the members of verify. NULL: nothing. */
+	void (*audit)(const struct scheme *s, struct way *way);
+};
 
 /* ---- sign -------------------------------------------------------------------------------------
  */

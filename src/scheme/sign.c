@@ -13,6 +13,7 @@
 
 struct sender {
 	const struct scheme *s;
+	const struct way *way; /* the first */
 	const struct scheme_draft *draft;
 	struct scheme_signed *out;
 	struct err *err;
@@ -258,18 +259,18 @@ static void write_time(struct sender *d)
 {
 	int64_t now = d->draft->now_ms;
 
-	if (d->s->unit == UNIT_RFC3339)
+	if (d->way->unit == UNIT_RFC3339)
 		text_time_ms(now, d->time);
 	else
 		(void)snprintf(d->time, sizeof(d->time), "%lld",
-			(long long)(d->s->unit == UNIT_SECONDS ? now / 1000 : now));
+			(long long)(d->way->unit == UNIT_SECONDS ? now / 1000 : now));
 }
 
 static enum err_code put_time(struct sender *d)
 {
-	const struct part *at = &d->s->time;
+	const struct part *at = &d->way->time;
 
-	if (!d->s->has_time)
+	if (!d->way->has_time)
 		return ERR_OK;
 	write_time(d);
 	if (at->kind == REF_CAP) {
@@ -279,24 +280,24 @@ static enum err_code put_time(struct sender *d)
 	if (at->kind != REF_HEADER && at->kind != REF_JSON)
 		return err_set(d->err, ERR_UNSUPPORTED,
 			"sending a time in a query or form is not supported yet");
-	return put_ref(d, at, slice_str(d->time), d->s->unit != UNIT_RFC3339);
+	return put_ref(d, at, slice_str(d->time), d->way->unit != UNIT_RFC3339);
 }
 
 /* {time} is what the request says: in a body that is not filled, that is what stands there. */
 static enum err_code read_time(struct sender *d, struct eval *ev)
 {
-	if (!d->s->has_time || eval_part(ev, &d->s->time, &d->notes.time) == FOUND)
+	if (!d->way->has_time || eval_part(ev, &d->way->time, &d->notes.time) == FOUND)
 		return ERR_OK;
 	return err_set(d->err, ERR_USAGE, "the time stands in the body, which has none at json:%s",
-		d->s->time.text);
+		d->way->time.text);
 }
 
 static enum err_code put_requirements(struct sender *d, struct eval *ev)
 {
 	enum err_code rc = ERR_OK;
 
-	for (size_t i = 0; i < d->s->require_count && rc == ERR_OK; i++) {
-		const struct require *r = &d->s->requires[i];
+	for (size_t i = 0; i < d->way->require_count && rc == ERR_OK; i++) {
+		const struct require *r = &d->way->requires[i];
 		struct slice value;
 
 		if (r->ref.kind != REF_HEADER || r->ref.function != FN_NONE)
@@ -311,13 +312,13 @@ static enum err_code put_requirements(struct sender *d, struct eval *ev)
 }
 
 /* The key a sender would use: the first that is valid. */
-static const struct key *signing_key(const struct scheme *s, int64_t now_ms)
+static size_t signing_key(const struct scheme *s, int64_t now_ms)
 {
 	for (size_t i = 0; i < s->key_count; i++) {
 		if (key_valid(&s->keys[i], now_ms))
-			return &s->keys[i];
+			return i;
 	}
-	return &s->keys[0];
+	return 0;
 }
 
 static enum err_code compute(struct sender *d, struct eval *ev, uint8_t *out)
@@ -327,13 +328,13 @@ static enum err_code compute(struct sender *d, struct eval *ev, uint8_t *out)
 	enum err_code rc;
 	char name[80];
 
-	if (eval_pieces(ev, &d->s->signs[0], pieces, &bad) != FOUND) {
+	if (eval_pieces(ev, &d->way->signs[0], pieces, &bad) != FOUND) {
 		part_name(bad, name, sizeof(name));
 		return err_set(d->err, ERR_USAGE,
 			"the signature covers %s, which the request lacks", name);
 	}
-	rc = crypto_mac(signing_key(d->s, d->draft->now_ms)->mac, pieces, d->s->signs[0].count, out,
-		d->err);
+	rc = crypto_mac(d->way->keyed[signing_key(d->s, d->draft->now_ms)].mac, pieces,
+		d->way->signs[0].count, out, d->err);
 	if (d->draft->bad_signature)
 		out[0] ^= 1; /* as another key would have it: wrong */
 	return rc;
@@ -342,7 +343,7 @@ static enum err_code compute(struct sender *d, struct eval *ev, uint8_t *out)
 static enum err_code write_entry(
 	struct sender *d, const struct pattern *p, const uint8_t *mac, struct buf *out)
 {
-	size_t len = crypto_digest_len(d->s->digest);
+	size_t len = crypto_digest_len(d->way->alg->digest);
 	char hex[2 * CRYPTO_DIGEST_MAX + 1];
 	enum err_code rc = ERR_OK;
 
@@ -371,42 +372,56 @@ static enum err_code write_entry(
 /* Every pattern that only captures, and the first that has the signature. */
 static enum err_code write_entries(struct sender *d, const uint8_t *mac, struct buf *out)
 {
-	const struct scheme *s = d->s;
+	const struct way *w = d->way;
 	enum err_code rc = ERR_OK;
 	bool is_signed = false;
 
-	for (size_t i = 0; i < s->pattern_count && rc == ERR_OK; i++) {
-		const struct pattern *p = &s->patterns[i];
+	for (size_t i = 0; i < w->pattern_count && rc == ERR_OK; i++) {
+		const struct pattern *p = &w->patterns[i];
 
 		if (p->coding != CODING_NONE && is_signed)
 			continue;
 		is_signed |= p->coding != CODING_NONE;
-		if (out->len > 0 && !s->split)
+		if (out->len > 0 && !w->split)
 			return err_set(d->err, ERR_UNSUPPORTED,
 				"several entries, and no split to write between them");
 		if (out->len > 0)
-			rc = buf_put(out, s->split, 1, d->err);
+			rc = buf_put(out, w->split, 1, d->err);
 		if (rc == ERR_OK)
 			rc = write_entry(d, p, mac, out);
 	}
 	return rc;
 }
 
+static enum err_code sign_by_module(struct sender *d, struct eval *ev, struct buf *out)
+{
+	const struct alg *alg = d->way->alg;
+
+	if (!alg->module->sign)
+		return err_set(d->err, ERR_UNSUPPORTED, "%s: a receiver has no key to sign with",
+			alg->name);
+	return alg->module->sign(d->way, ev, d->draft, out, d->err);
+}
+
 static enum err_code put_signature(struct sender *d, struct eval *ev)
 {
-	const struct part *sig = &d->s->sig;
+	const struct part *sig = &d->way->sig;
 	uint8_t mac[CRYPTO_DIGEST_MAX];
 	struct buf value = BUF_INIT(KIB(4)), name = BUF_INIT(KIB(1));
 	enum err_code rc;
 
-	if (!d->s->is_signed || d->draft->unsigned_request)
+	if (d->way->alg->kind == ALG_NONE || d->draft->unsigned_request)
 		return ERR_OK;
 	if (sig->kind != REF_HEADER && sig->kind != REF_HEADERS)
 		return err_set(d->err, ERR_UNSUPPORTED,
 			"sending a signature outside of a header is not supported yet");
-	rc = compute(d, ev, mac);
-	if (rc == ERR_OK)
-		rc = write_entries(d, mac, &value);
+	if (d->way->alg->kind == ALG_MODULE) {
+		rc = sign_by_module(d, ev, &value);
+	} else {
+		rc = compute(d, ev, mac);
+		if (rc == ERR_OK)
+			rc = write_entries(d, mac, &value);
+	}
 	if (rc == ERR_OK)
 		rc = buf_put_slice(&name, part_slice(sig), d->err);
 	/* Of headers that share a prefix, the first. */
@@ -458,7 +473,9 @@ static enum err_code start(struct sender *d)
 enum err_code scheme_sign(const struct scheme *scheme, const struct scheme_draft *draft,
 	struct scheme_signed *out, struct err *err)
 {
-	struct sender d = { .s = scheme, .draft = draft, .out = out, .err = err };
+	struct sender d = {
+		.s = scheme, .way = &scheme->ways[0], .draft = draft, .out = out, .err = err
+	};
 	enum err_code rc = start(&d);
 
 	if (rc == ERR_OK)

@@ -19,7 +19,7 @@ static const struct {
 	{ ID "\"verify\": {\"alg\": \"token\", \"sig\": \"header:S\"}, " KEYS, "/verify/alg",
 		"not supported yet" },
 	{ ID "\"verify\": {\"alg\": \"jwt\", \"jwt\": {}, \"sig\": \"header:S\"}, " KEYS,
-		"/verify/jwt", "not supported yet" },
+		"/verify/alg", "jwt: not supported yet" },
 	{ ID "\"verify\": {\"alg\": \"hmac-md5\"}, " KEYS, "/verify/alg", "no such algorithm" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha-256\"}, " KEYS, "/verify/alg",
 		"did you mean \"hmac-sha256\"" },
