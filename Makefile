@@ -44,7 +44,7 @@ FAMILY := $(if $(findstring clang,$(CC)),clang,gcc)
 # request. Objects hold ordinary code too, so tests link without it.
 LTO := $(if $(SAN),,$(if $(filter gcc,$(FAMILY)),-flto=auto -ffat-lto-objects))
 
-PACKAGES := libmicrohttpd lmdb jansson libcurl libcrypto rdkafka
+PACKAGES := libmicrohttpd lmdb jansson libcurl libcrypto rdkafka libsystemd
 CFLAGS := $(STD) $(WARN) $(WARN_$(FAMILY)) $(HARDEN) $(OPT) $(FORTIFY) $(LTO) $(SAN_FLAGS_$(SAN)) -pthread
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SAN_FLAGS_$(SAN)) -pthread
 LIBS = $(shell pkg-config --libs $(PACKAGES)) -lm
@@ -163,16 +163,16 @@ compdb: $(GEN)
 	scripts/compdb '$(CC)' '$(subst ','\'',$(CFLAGS))' $(SOURCES) > compile_commands.json
 
 install: all
-	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/share/postern/presets $(DESTDIR)$(prefix)/share/doc/postern
-	install -m 0755 $(BUILD)/postern $(DESTDIR)$(prefix)/bin/postern
-	install -m 0644 $(PRESETS) $(DESTDIR)$(prefix)/share/postern/presets
-	install -m 0644 README.md CHANGELOG.md $(DESTDIR)$(prefix)/share/doc/postern
+	scripts/layout install '$(DESTDIR)' '$(prefix)' $(BUILD)
+# Leaves configs, keys and data where they are.
+uninstall:
+	scripts/layout uninstall '$(DESTDIR)' '$(prefix)' $(BUILD)
 
 clean:
 	rm -rf build compile_commands.json
 
 FORCE:
-.PHONY: all unit corpus deps preload check test model torture bench bench-tools fuzz run lint format compdb install clean tests-build FORCE
+.PHONY: all unit corpus deps preload check test model torture bench bench-tools fuzz run lint format compdb install uninstall clean tests-build FORCE
 .DELETE_ON_ERROR:
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/replay/*.d)

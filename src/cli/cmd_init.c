@@ -10,14 +10,20 @@
 #include "postern/text.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SOURCES_MAX 64
 #define KEY_BYTES 32
 #define TEXT_MAX MIB(1)
 #define URL_BASE "http://127.0.0.1:8080/hooks/"
+#define KEYS_DIR "keys"
+#define SYSTEM_DIR "/etc/"
+#define SYSTEM_DATA "/var/lib/postern" /* the StateDirectory of the units in systemd/ */
 
 struct source {
 	struct slice name;
@@ -156,9 +162,19 @@ static enum err_code put_source(
 		SLICE_FMT(source->name), last ? "" : ",");
 }
 
+/* Data does not belong beside a config of the system. */
+static const char *data_dir(const struct init *init)
+{
+	char *whole = realpath(init->dir, NULL);
+	bool of_system = whole && strncmp(whole, SYSTEM_DIR, strlen(SYSTEM_DIR)) == 0;
+
+	free(whole);
+	return of_system ? SYSTEM_DATA : "data";
+}
+
 static enum err_code put_config(struct buf *out, const struct init *init, struct err *err)
 {
-	enum err_code rc = buf_put_str(out,
+	enum err_code rc = buf_putf(out, err,
 		"{\n"
 		"  \"$schema\": \"postern.schema.json\",\n"
 		"  \"//\": \"Members like this one are comments. postern lint checks this "
@@ -166,12 +182,12 @@ static enum err_code put_config(struct buf *out, const struct init *init, struct
 		"  \"// options\": \"postern config explain /ingress/max_body_bytes says what an "
 		"option "
 		"is.\",\n"
-		"  \"data_dir\": \"data\",\n"
+		"  \"data_dir\": \"%s\",\n"
 		"  \"ingress\": {\"listen\": \"127.0.0.1:8080\"},\n"
 		"  \"admin\": {\"listen\": \"127.0.0.1:8081\", \"token_file\": "
 		"\"keys/admin.token\"},\n"
 		"  \"sources\": {\n",
-		err);
+		data_dir(init));
 
 	for (size_t i = 0; rc == ERR_OK && i < init->count; i++)
 		rc = put_source(out, &init->sources[i], i + 1 == init->count, err);
@@ -220,6 +236,30 @@ static enum err_code write_one(
 	return rc;
 }
 
+/* Root writes for whoever owns the directory of keys: the daemon, which does not run as root. The
+ * file is looked at again, for that owner may change what stands there. */
+static enum err_code give_away(const struct init *init, const char *name, struct err *err)
+{
+	char *dir = NULL, *path = NULL;
+	struct stat owner, file;
+	enum err_code rc = path_of(init, SLICE_LIT(KEYS_DIR), "", &dir, err);
+	int fd = -1;
+
+	if (rc == ERR_OK)
+		rc = path_of(init, slice_str(name), "", &path, err);
+	if (rc == ERR_OK) {
+		fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || stat(dir, &owner) != 0 || fstat(fd, &file) != 0 ||
+			file.st_nlink != 1 || fchown(fd, owner.st_uid, owner.st_gid) != 0)
+			rc = err_sys(err, ERR_IO, errno, path);
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	free(dir);
+	free(path);
+	return rc;
+}
+
 /* A secret and one newline, in a file of its own. */
 static enum err_code write_secret(
 	struct init *init, const char *name, const char *secret, struct err *err)
@@ -231,6 +271,8 @@ static enum err_code write_secret(
 		rc = buf_putf(&text, err, "%s\n", secret);
 	if (rc == ERR_OK)
 		rc = write_one(init, name, buf_slice(&text), 0600, err);
+	if (rc == ERR_OK && geteuid() == 0)
+		rc = give_away(init, name, err);
 	buf_wipe(&text);
 	buf_done(&text);
 	return rc;
@@ -305,7 +347,7 @@ static enum err_code write_all(struct init *init, struct err *err)
 	enum err_code rc = check_free(init, err);
 
 	if (rc == ERR_OK)
-		rc = path_of(init, SLICE_LIT("keys"), "", &keys, err);
+		rc = path_of(init, SLICE_LIT(KEYS_DIR), "", &keys, err);
 	if (rc == ERR_OK)
 		rc = file_make_dirs(keys, err);
 	if (rc == ERR_OK)

@@ -14,6 +14,7 @@
 #include "broker.h"
 #include "commands.h"
 #include "ending.h"
+#include "service.h"
 
 #include "postern/crypto.h"
 #include "postern/fetch.h"
@@ -31,7 +32,8 @@
 
 #define LANE_DIR "main"
 #define STATE_DIR "main/state"
-#define WATCH_MS 200 /* how often the main thread looks whether the worker still lives */
+#define WATCH_MS 200    /* how often the main thread looks whether the worker still lives */
+#define CLOSING_MS 5000 /* files and handles, after the halves have stopped */
 #define HOUR_MS INT64_C(3600000)
 
 /* ---- opening -----------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ static enum err_code start(struct daemon *daemon, struct err *err)
 		rc = config_on_kafka(daemon->config) ? start_over_kafka(daemon, err)
 						     : start_over_files(daemon, err);
 	if (rc == ERR_OK && daemon->has_ingress)
-		rc = ingress_start(daemon->ingress, daemon->queue, -1, err);
+		rc = ingress_start(daemon->ingress, daemon->queue, daemon->listen_fd, err);
 	if (rc == ERR_OK)
 		rc = daemon_admin_open(daemon, err);
 	return rc;
@@ -254,6 +256,7 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	enum err_code rc;
 
 	lock_take(&daemon->reloading);
+	service_reloading();
 	old_config = daemon_config(daemon);
 	rc = config_load(daemon->config_path, environ, &new_config, &report, err);
 	if (rc == ERR_OK)
@@ -277,6 +280,7 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	config_unref(&new_config);
 	config_unref(&old_config);
 	config_report_done(&report);
+	service_ready();
 	lock_give(&daemon->reloading);
 	return rc;
 }
@@ -328,7 +332,10 @@ static enum err_code failed(struct daemon *daemon, struct err *err)
 static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struct err *err)
 {
 	const struct timespec pause = { .tv_nsec = WATCH_MS * 1000000L };
+	struct pulse pulse;
 
+	pulse_begin(&pulse);
+	service_ready();
 	for (;;) {
 		int signal_number = sigtimedwait(signals, NULL, &pause);
 
@@ -338,6 +345,7 @@ static enum err_code watch(struct daemon *daemon, const sigset_t *signals, struc
 			return ERR_OK;
 		if (failed(daemon, err) != ERR_OK)
 			return err->code;
+		pulse_beat(&pulse, daemon);
 	}
 }
 
@@ -353,6 +361,7 @@ static void stop(struct daemon *daemon, int status, struct ending *ending)
 	 * both change what the other uses. */
 	lock_take(&daemon->reloading);
 	patience = daemon->config->shutdown_timeout_s * 1000;
+	service_stopping(patience + CLOSING_MS);
 	deadline += patience;
 	if (daemon->broker)
 		ending_begin(ending, deadline, status);
@@ -415,22 +424,38 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 	return err_exit(rc);
 }
 
+/* A worker has no use for a socket: somebody mixed up two units. */
+static enum err_code take_socket(struct daemon *daemon, struct err *err)
+{
+	enum err_code rc = service_socket(&daemon->listen_fd, err);
+
+	if (rc == ERR_OK && daemon->listen_fd >= 0 && !daemon->has_ingress)
+		rc = err_set(err, ERR_CONFIG, "a worker takes no socket from the service manager");
+	return rc;
+}
+
 static int run_daemon(struct cli *cli, bool has_ingress, bool has_worker)
 {
 	struct daemon daemon = {
 		.has_ingress = has_ingress,
 		.has_worker = has_worker,
 		.config_path = cli->config_path,
+		.listen_fd = -1,
 	};
 	struct config_report report = { 0 };
+	struct err err = ERR_INIT;
 	sigset_t signals;
 	int status = cli_load(cli, &report, &daemon.config);
 
+	if (status == 0 && take_socket(&daemon, &err) != ERR_OK)
+		status = cli_fail(&err);
 	if (status == 0)
 		daemon_log_report(&report);
 	config_report_done(&report);
-	if (status != 0)
+	if (status != 0) {
+		config_unref(&daemon.config);
 		return status;
+	}
 	/* Every thread inherits this mask; only the main thread takes them, by sigtimedwait(). */
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);

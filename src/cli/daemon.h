@@ -14,6 +14,7 @@ struct broker;
 struct daemon {
 	bool has_ingress, has_worker;
 	const char *config_path;
+	int listen_fd; /* passed by a service manager, or -1 */
 	struct lock lock;
 	struct config *config; /* guarded by lock: reload swaps it */
 	struct ingress *ingress;

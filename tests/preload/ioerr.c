@@ -1,12 +1,12 @@
 /* ioerr.c - a library to preload: lets one fdatasync fail, as a disk does that lost what was
- * written.
+ * written, or hang for a while.
  *
  *   LD_PRELOAD=ioerr.so POSTERN_IOERR=file POSTERN_IOERR_PATH=part program
  *
  * The file holds one signed 64-bit number in the machine's byte order. While it is above 0, each
  * fdatasync or fsync of a file whose path contains the part counts it down, and the one that brings
- * it to 0 fails with EIO, without syncing. Whoever starts the program writes the number, at any
- * time. */
+ * it to 0 fails with EIO, without syncing. Below 0 the next one takes that many milliseconds
+ * longer, once. Whoever starts the program writes the number, at any time. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef int sync_fn(int fd);
@@ -71,11 +72,26 @@ static bool is_meant(int fd)
 	return strstr(path, part) != NULL;
 }
 
+static void hang(void)
+{
+	int64_t ms = -__atomic_exchange_n(left, 0, __ATOMIC_RELAXED);
+	const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	(void)nanosleep(&time, NULL);
+}
+
 static bool fails(int fd)
 {
+	int64_t now;
+
 	(void)pthread_once(&once, start);
-	if (!left || __atomic_load_n(left, __ATOMIC_RELAXED) <= 0 || !is_meant(fd))
+	now = left ? __atomic_load_n(left, __ATOMIC_RELAXED) : 0;
+	if (now == 0 || !is_meant(fd))
 		return false;
+	if (now < 0) {
+		hang();
+		return false;
+	}
 	return __atomic_sub_fetch(left, 1, __ATOMIC_RELAXED) == 0;
 }
 

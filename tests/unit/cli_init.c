@@ -156,6 +156,31 @@ static void what_is_written_works_as_it_is(void **state)
 	config_report_done(&report);
 }
 
+/* As an administrator does it for a daemon that is another user. */
+static void root_writes_keys_for_the_owner_of_their_directory(void **state)
+{
+	const char *args[] = { "github" };
+	const uid_t daemon = 65534;
+	char *keys = file_join(dir_option, "keys"), *key = file_join(keys, "github.key");
+	char *config = file_join(dir_option, "postern.json");
+	struct stat st;
+
+	(void)state;
+	if (geteuid() == 0) {
+		assert_int_equal(mkdir(keys, 0700), 0);
+		assert_int_equal(chown(keys, daemon, daemon), 0);
+		assert_int_equal(init(false, 1, args), 0);
+		assert_int_equal(stat(key, &st), 0);
+		assert_int_equal(st.st_uid, daemon);
+		assert_int_equal(st.st_mode & 07777, 0600);
+		assert_int_equal(stat(config, &st), 0);
+		assert_int_equal(st.st_uid, 0);
+	}
+	free(config);
+	free(key);
+	free(keys);
+}
+
 static void every_preset_can_be_written(void **state)
 {
 	struct config_report report = { NULL, 0 };
@@ -274,6 +299,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		INIT_TEST(what_is_written_works_as_it_is),
+		INIT_TEST(root_writes_keys_for_the_owner_of_their_directory),
 		INIT_TEST(every_preset_can_be_written),
 		INIT_TEST(without_a_preset_there_is_a_demo),
 		INIT_TEST(nothing_that_exists_is_written_over),

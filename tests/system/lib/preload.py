@@ -48,7 +48,7 @@ class Clock:
 
 
 class FailingSync:
-    """Lets a sync of a file whose path contains `part` fail."""
+    """Lets a sync of a file whose path contains `part` fail, or hang."""
 
     def __init__(self, node, part):
         self.number = Number(node.path("ioerr"))
@@ -59,6 +59,10 @@ class FailingSync:
     def fail_in(self, count):
         """The count-th sync from now on fails, once."""
         self.number.set(count)
+
+    def hang_next(self, seconds):
+        """The next sync takes that long."""
+        self.number.set(-int(seconds * 1000))
 
     def has_failed(self):
         return self.number.get() == 0
