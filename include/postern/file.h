@@ -17,6 +17,13 @@ MUST_CHECK enum err_code file_sync_dir(const char *path, struct err *err);
 /* mkdir -p, mode 0700 for what it makes; fsyncs the parents it changed. */
 MUST_CHECK enum err_code file_make_dirs(const char *path, struct err *err);
 bool file_exists(const char *path);
+/* What tells one state of a file from another without reading it. Only to be compared. */
+struct file_stamp {
+	uint64_t device, inode, size;
+	int64_t changed_ns[2]; /* its bytes; anything of it */
+};
+MUST_CHECK enum err_code file_stamp(const char *path, struct file_stamp *out, struct err *err);
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
 /* "dir/name"; free() it; NULL without memory. An absolute name is copied as it is. */
 char *file_join(const char *dir, const char *name);
 /* flock; writes our pid. ERR_LOCKED names the holder's pid. The lock lives as long as the

@@ -37,6 +37,32 @@ enum err_code file_read(const char *path, struct buf *out, struct err *err)
 	return rc;
 }
 
+static int64_t stamp_ns(struct timespec at)
+{
+	return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
+
+enum err_code file_stamp(const char *path, struct file_stamp *out, struct err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return open_failed(err, errno, path);
+	*out = (struct file_stamp){
+		.device = (uint64_t)st.st_dev,
+		.inode = (uint64_t)st.st_ino,
+		.size = (uint64_t)st.st_size,
+		.changed_ns = { stamp_ns(st.st_mtim), stamp_ns(st.st_ctim) },
+	};
+	return ERR_OK;
+}
+
+bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+	       a->changed_ns[0] == b->changed_ns[0] && a->changed_ns[1] == b->changed_ns[1];
+}
+
 static int write_all(int fd, struct slice data)
 {
 	off_t at = 0;

@@ -14,7 +14,7 @@ static const struct alg algs[] = {
 	{ "ecdsa-p256-sha256", ALG_LATER, CRYPTO_SHA256, NULL },
 	{ "token", ALG_LATER, CRYPTO_SHA256, NULL },
 	{ "basic", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "jwt", ALG_LATER, CRYPTO_SHA256, NULL },
+	{ "jwt", ALG_MODULE, CRYPTO_SHA256, &jwt_module },
 	{ "x509-rsa", ALG_LATER, CRYPTO_SHA256, NULL },
 };
 

@@ -66,7 +66,8 @@ bool compile_match(struct compile *c, const struct node *verify)
 		signs |= c->way->patterns[i].coding != CODING_NONE;
 	}
 	c->way->pattern_count = count;
-	return count > 0 && (signs || compile_fail(c, at, "no pattern has {hex} or {base64}"));
+	return count > 0 &&
+	       (signs || compile_fail(c, at, "no pattern has {hex}, {base64} or {token}"));
 }
 
 /* Where a signature or a time may stand. */

@@ -49,7 +49,7 @@ static bool is_of_url(const struct part *part, struct slice none)
 	       part->kind == REF_URL_WITH_PORT || part->kind == REF_URL_WITHOUT_PORT;
 }
 
-static bool template_reads(const struct template *t, const struct question *q)
+bool template_reads(const struct template *t, const struct question *q)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		if (q->fits(&t->parts[i], q->name))

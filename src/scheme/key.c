@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define KEY_TEXT_MAX KIB(16) /* encoded, with its prefix */
+#define KEY_TEXT_MAX KIB(16)     /* encoded, with its prefix */
+#define MODULE_TEXT_MAX KIB(256) /* many keys in one file */
 
 enum encoding { ENCODING_UTF8, ENCODING_HEX, ENCODING_BASE64 };
 
@@ -213,7 +214,7 @@ static bool give_key(struct compile *c, size_t index)
 {
 	struct key *key = &c->s->keys[index];
 	struct node at = place_of(key->ref);
-	struct buf text = BUF_INIT(KEY_TEXT_MAX);
+	struct buf text = BUF_INIT(MODULE_TEXT_MAX);
 	struct secret secret;
 	bool ok = read_text(c, key->ref, &text);
 

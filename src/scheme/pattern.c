@@ -11,6 +11,7 @@ static const struct {
 } codings[] = {
 	{ "hex", CODING_HEX },
 	{ "base64", CODING_BASE64 },
+	{ "token", CODING_TOKEN },
 };
 
 static bool add_signature(struct compile *c, const struct node *at, struct slice name,
@@ -21,6 +22,8 @@ static bool add_signature(struct compile *c, const struct node *at, struct slice
 			continue;
 		if (p->coding != CODING_NONE)
 			return compile_fail(c, at, "two signatures in one entry");
+		if (codings[i].coding == CODING_TOKEN && c->way->alg->kind == ALG_MAC)
+			break;
 		p->coding = codings[i].coding;
 		out->kind = PATTERN_SIGNATURE;
 		return true;

@@ -4,7 +4,8 @@
  *   compile*.c, key.c  a source's nodes -> struct scheme, problems into the report
  *   alg.c              what verify.alg may be
  *   eval.c, form.c     references -> bytes of a request
- *   verify.c, map.c, answer.c, audit.c, sign.c   what the door offers */
+ *   verify.c, map.c, answer.c, audit.c, sign.c   what the door offers
+ *   j*.c, key_file.c   the module for JSON Web Tokens (jose.h, jwt.h) */
 #pragma once
 
 #include "postern/json.h"
@@ -60,7 +61,7 @@ struct choice {
 };
 
 /* How a signature is written. */
-enum coding { CODING_NONE, CODING_HEX, CODING_BASE64 };
+enum coding { CODING_NONE, CODING_HEX, CODING_BASE64, CODING_TOKEN /* as it is */ };
 struct pattern_part {
 	enum { PATTERN_LITERAL, PATTERN_SIGNATURE, PATTERN_CAP } kind;
 	const char *text;
@@ -387,6 +388,10 @@ struct scheme_module {
 	 * what follows from the members of verify. NULL: nothing. */
 	void (*audit)(const struct scheme *s, struct way *way);
 };
+
+extern const struct scheme_module jwt_module; /* jwt.c */
+/* Does the template hold what the question is about? */
+bool template_reads(const struct template *t, const struct question *q);
 
 /* ---- sign -------------------------------------------------------------------------------------
  */

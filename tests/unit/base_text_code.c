@@ -99,10 +99,16 @@ static void base64_is_written_padded(void **state)
 static void base64url_has_one_form(void **state)
 {
 	static const struct row rows[] = {
-		ROW("", ERR_OK, ""), ROW("Zg", ERR_OK, "f"), ROW("Zm9vYmE", ERR_OK, "fooba"),
-		ROW("-_-_", ERR_OK, "\xfb\xff\xbf"), ROW("Zg==", ERR_SYNTAX, ""),
-		ROW("Z", ERR_SYNTAX, ""), ROW("Zh", ERR_SYNTAX, ""), ROW("+/+/", ERR_SYNTAX, ""),
-		ROW("Zg ", ERR_SYNTAX, ""), ROW("Zg\n", ERR_SYNTAX, ""),
+		ROW("", ERR_OK, ""),
+		ROW("Zg", ERR_OK, "f"),
+		ROW("Zm9vYmE", ERR_OK, "fooba"),
+		ROW("-_-_", ERR_OK, "\xfb\xff\xbf"),
+		ROW("Zg==", ERR_SYNTAX, ""),
+		ROW("Z", ERR_SYNTAX, ""),
+		ROW("Zh", ERR_SYNTAX, ""),
+		ROW("+/+/", ERR_SYNTAX, ""),
+		ROW("Zg ", ERR_SYNTAX, ""),
+		ROW("Zg\n", ERR_SYNTAX, ""),
 	};
 	static const struct row written[] = {
 		ROW("", ERR_OK, ""),
