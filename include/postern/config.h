@@ -203,6 +203,12 @@ MUST_CHECK enum err_code config_explain(
 MUST_CHECK enum err_code config_diff(const struct config *old_config,
 	const struct config *new_config, struct buf *out, struct buf *out_restart, struct err *err);
 
+/* Keys that a sender told and an operator confirmed, in data_dir: "learnt/SOURCE.key". They are
+ * among the source's keys as soon as they are there. */
+#define CONFIG_LEARNT_DIR "learnt"
+#define CONFIG_LEARNT_KEY ".key"
+#define CONFIG_LEARNT_PREVIOUS ".previous.key"
+
 /* May a source or a route have this name? 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first. */
 bool config_name_is_sane(struct slice name);
 

@@ -44,6 +44,14 @@ MUST_CHECK enum err_code ingress_status(struct ingress *ingress, struct buf *out
 /* One JSON object a line for each key: source role kid fingerprint matches last_match. Any thread.
  */
 MUST_CHECK enum err_code ingress_keys(struct ingress *ingress, struct buf *out, struct err *err);
+/* Keys that senders tell themselves; any thread. Wait for that of this source for so long (0: not
+ * any more). ERR_NOT_FOUND: no such source; ERR_USAGE: its sender does not tell its key. */
+MUST_CHECK enum err_code ingress_learn(
+	struct ingress *ingress, struct slice source, int64_t for_ms, struct err *err);
+/* Make a key that was told the source's (a reload takes it into force), or forget it.
+ * ERR_NOT_FOUND: none with this fingerprint waits. */
+MUST_CHECK enum err_code ingress_learnt(struct ingress *ingress, struct slice source,
+	struct slice fingerprint, bool confirm, struct err *err);
 /* Monotonic time of the loop's last turn, for a watchdog. Any thread. */
 int64_t ingress_last_turn_ms(struct ingress *ingress);
 /* Stop accepting, answer everything in flight until deadline_ms (monotonic), then stop the loop.

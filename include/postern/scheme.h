@@ -86,19 +86,32 @@ void scheme_map(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_mapped *out);
 
 /* Handshakes and fixed answers. */
+#define SCHEME_ANSWER_HEADERS 3
 struct scheme_answer {
 	unsigned status;
 	const char *content_type; /* static; NULL: no body */
 	struct buf body;
+	/* Names live as long as the scheme, values in text. */
+	struct header headers[SCHEME_ANSWER_HEADERS];
+	size_t header_count;
+	struct buf text;
 };
-#define SCHEME_ANSWER_INIT ((struct scheme_answer){ .body = BUF_INIT(SCHEME_ECHO_MAX) })
+#define SCHEME_ANSWER_INIT                                                                         \
+	((struct scheme_answer){ .body = BUF_INIT(SCHEME_ECHO_MAX), .text = BUF_INIT(KIB(8)) })
 void scheme_answer_done(struct scheme_answer *answer);
 /* Does a handshake answer this request instead of the normal way? Verified ones pass their verdict
  * (ERR_OK); call with NULL first, for unsigned ones. Both calls are next to free for a scheme
- * without handshakes. An answer with a body goes out with X-Content-Type-Options: nosniff. */
+ * without handshakes. A challenge is signed with the key that matched, or with the first that is
+ * valid at now_ms. An answer with a body goes out with X-Content-Type-Options: nosniff. */
 bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *rq,
-	const struct scheme_verdict *verdict, struct scheme_answer *out);
-/* POST, and the methods of handshakes (GET). What is not POST and no handshake answers is
+	const struct scheme_verdict *verdict, int64_t now_ms, struct scheme_answer *out);
+/* Does a sender of this scheme tell its key itself? Such a source may have no keys yet. */
+bool scheme_learns(const struct scheme *scheme);
+/* Is this a request that tells a key: a line of 8 to 512 printable characters without blanks? Only
+ * to be asked while an operator waits for one: whoever sends first is believed. */
+bool scheme_learn(const struct scheme *scheme, const struct scheme_request *rq,
+	struct scheme_answer *out, struct secret *out_key);
+/* POST, and the methods of handshakes (GET, OPTIONS). What is not POST and no handshake answers is
  * METHOD_NOT_ALLOWED. */
 bool scheme_takes_method(const struct scheme *scheme, struct slice method);
 unsigned scheme_ack(

@@ -80,6 +80,80 @@ static enum err_code do_keys(
 	return ingress_keys(daemon->ingress, out, err);
 }
 
+/* Take the confirmed key into force: files of keys are read with the config. */
+static enum err_code reload_keys(struct daemon *daemon, struct err *err)
+{
+	struct buf restart = BUF_INIT(KIB(64));
+	enum err_code rc = daemon_reload(daemon, &restart, err);
+
+	buf_done(&restart);
+	return rc;
+}
+
+static enum err_code put_learn(
+	const struct admin_query *q, const char *result, struct buf *out, struct err *err)
+{
+	struct line line = { .out = out, .err = err };
+
+	line_begin(&line);
+	line_text(&line, "source", q->rest);
+	line_str(&line, "result", result);
+	line_end(&line);
+	err_ignored(buf_put_str(out, "\n", err));
+	return err->code;
+}
+
+static enum err_code do_learn(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	struct daemon *daemon = ctx;
+	struct buf text = BUF_INIT(64);
+	int64_t seconds = 0;
+	enum err_code rc = ERR_OK;
+
+	if (!admin_param(q, "for_s", &text) ||
+		text_i64(buf_slice(&text), &seconds, NULL) != ERR_OK || seconds < 0 ||
+		seconds > 86400)
+		rc = err_set(err, ERR_USAGE, "for how long? ?for_s=300");
+	if (rc == ERR_OK)
+		rc = ingress_learn(daemon->ingress, q->rest, seconds * 1000, err);
+	if (rc == ERR_OK)
+		rc = put_learn(q, seconds > 0 ? "waiting" : "closed", out, err);
+	buf_done(&text);
+	return rc;
+}
+
+static enum err_code learnt_action(struct daemon *daemon, const struct admin_query *q, bool confirm,
+	struct buf *out, struct err *err)
+{
+	struct buf fingerprint = BUF_INIT(64);
+	enum err_code rc = ERR_OK;
+
+	if (!admin_param(q, "fingerprint", &fingerprint))
+		rc = err_set(err, ERR_USAGE, "which key? ?fingerprint=01234567");
+	if (rc == ERR_OK)
+		rc = ingress_learnt(
+			daemon->ingress, q->rest, buf_slice(&fingerprint), confirm, err);
+	if (rc == ERR_OK && confirm)
+		rc = reload_keys(daemon, err);
+	if (rc == ERR_OK)
+		rc = put_learn(q, confirm ? "confirmed" : "dropped", out, err);
+	buf_done(&fingerprint);
+	return rc;
+}
+
+static enum err_code do_learn_confirm(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return learnt_action(ctx, q, true, out, err);
+}
+
+static enum err_code do_learn_drop(
+	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
+{
+	return learnt_action(ctx, q, false, out, err);
+}
+
 static enum err_code do_config(
 	void *ctx, const struct admin_query *q, struct buf *out, struct err *err)
 {
@@ -332,6 +406,9 @@ static const struct {
 	{ false, { "GET", "/v1/config", 0, do_config, NULL } },
 	{ false, { "POST", "/v1/reload", 0, do_reload, NULL } },
 	{ true, { "GET", "/v1/keys", ADMIN_LINES, do_keys, NULL } },
+	{ true, { "POST", "/v1/learn/open", ADMIN_BELOW, do_learn, NULL } },
+	{ true, { "POST", "/v1/learn/confirm", ADMIN_BELOW, do_learn_confirm, NULL } },
+	{ true, { "POST", "/v1/learn/drop", ADMIN_BELOW, do_learn_drop, NULL } },
 	{ false, { "GET", "/v1/events", ADMIN_BELOW, do_events, NULL } },
 	{ false, { "GET", "/v1/state", ADMIN_BELOW, do_state, NULL } },
 	{ false, { "GET", "/v1/dlq", ADMIN_BELOW, do_dlq, NULL } },

@@ -67,7 +67,8 @@ static int read_request(const struct cli *cli, struct verifier *v)
 
 static bool handshakes(struct verifier *v, const struct scheme_verdict *verdict)
 {
-	v->is_handshake = scheme_handshake(v->source.scheme, &v->rq, verdict, &v->answer);
+	v->is_handshake =
+		scheme_handshake(v->source.scheme, &v->rq, verdict, v->now_ms, &v->answer);
 	return v->is_handshake;
 }
 

@@ -21,6 +21,7 @@ const struct command *const commands[] = {
 	&cmd_quarantine_show,
 	&cmd_quarantine_accept,
 	&cmd_quarantine_drop,
+	&cmd_learn,
 	&cmd_status,
 	&cmd_config_show,
 	&cmd_config_explain,

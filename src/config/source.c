@@ -3,6 +3,7 @@
  * Deliberately not here: how presets are merged in (source_scheme.c). Key files are looked at
  * (key_file.c), never read. */
 #include "config_priv.h"
+#include "postern/file.h"
 
 /* ---- keys --------------------------------------------------------------------------------------
  */
@@ -53,10 +54,49 @@ void load_key_ref(struct loader *l, const struct node *node, struct key_ref *out
 		problem(l, node, "\"not_before\" must be earlier than \"not_after\"");
 }
 
+/* Does the sender tell its key itself? */
+static bool is_learnt(const struct node *scheme)
+{
+	const struct node *list = scheme ? node_member(scheme, "handshake") : NULL;
+
+	for (const struct node *one = list ? list->child : NULL; one; one = one->next) {
+		if (node_member(one, "learn"))
+			return true;
+	}
+	return false;
+}
+
+static const struct {
+	const char *name, *role;
+} learnt_keys[] = {
+	{ CONFIG_LEARNT_KEY, "current" },
+	{ CONFIG_LEARNT_PREVIOUS, "previous" },
+};
+
+/* What such a sender told and an operator confirmed stands in the data directory. */
+static void add_learnt(struct loader *l, const struct node *source, struct source_config *out,
+	struct key_ref *keys)
+{
+	for (size_t i = 0; i < ARRAY_LEN(learnt_keys); i++) {
+		const char *file = arena_format(l->arena, "%s/" CONFIG_LEARNT_DIR "/%s%s",
+			l->config->data_dir, source->name, learnt_keys[i].name);
+
+		if (!file || !file_exists(file))
+			continue;
+		keys[out->key_count++] = (struct key_ref){ .file = file,
+			.role = learnt_keys[i].role,
+			.not_before_ms = INT64_MIN,
+			.not_after_ms = INT64_MAX,
+			.pointer = source->pointer,
+			.line = source->line };
+		check_key_file(l, source, file);
+	}
+}
+
 static void load_keys(struct loader *l, const struct node *source, struct source_config *out)
 {
 	const struct node *list = node_member(source, "keys");
-	size_t count = node_count(list);
+	size_t count = node_count(list) + ARRAY_LEN(learnt_keys);
 	struct key_ref *keys = arena_take(l->arena, count, sizeof(*keys));
 
 	if (!keys)
@@ -64,6 +104,8 @@ static void load_keys(struct loader *l, const struct node *source, struct source
 	out->keys = keys;
 	for (const struct node *key = list ? list->child : NULL; key; key = key->next)
 		load_key_ref(l, key, &keys[out->key_count++]);
+	if (is_learnt(out->scheme))
+		add_learnt(l, source, out, keys);
 }
 
 static void load_secrets(struct loader *l, const struct node *source, struct source_config *out)
@@ -160,7 +202,8 @@ static void check_source(struct loader *l, const struct node *node, struct sourc
 			"write \"extends\" in place of \"preset\"");
 	if (!source->preset && !verify && !node_member(node, "extends"))
 		problem(l, node, "needs \"preset\" or \"verify\"");
-	else if (source->scheme && source->key_count == 0 && needs_keys(source->scheme))
+	else if (source->scheme && source->key_count == 0 && needs_keys(source->scheme) &&
+		 !is_learnt(source->scheme))
 		problem(l, node, "needs \"keys\": [{\"file\": \"keys/%s.key\"}]", node->name);
 }
 

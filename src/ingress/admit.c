@@ -1,7 +1,7 @@
 /* admit.c - what becomes of a request, and the record that is made of it.
  *
  *   head:   source -> method -> size -> rate -> open handshake -> signature and time present
- *   whole:  verify -> signed handshake -> method -> mapping -> record
+ *   whole:  key that is waited for -> verify -> signed handshake -> method -> mapping -> record
  *
  * Deliberately not here: HTTP answers (http.c), waiting for the disk (ack.c), verifying (scheme).
  */
@@ -14,6 +14,7 @@ void admit_tools_done(struct admit_tools *tools)
 	scheme_verdict_done(&tools->verdict);
 	scheme_mapped_done(&tools->mapped);
 	scheme_answer_done(&tools->answer);
+	secret_done(&tools->learnt);
 }
 
 void admission_reset(struct admission *a)
@@ -75,10 +76,11 @@ static int64_t wait_for_rate(const struct admit_request *rq, const struct admit_
 		rates->sources, slice_str(rq->source->name), &rq->source->rate, rq->mono_ms);
 }
 
-/* Requests that are kept although they are refused are wanted whole. */
+/* Requests that are kept although they are refused are wanted whole; so is one that may tell a key.
+ */
 static enum err_code precheck(const struct admit_request *rq)
 {
-	if (!is_post(rq) || rq->source->quarantine_refused)
+	if (!is_post(rq) || rq->source->quarantine_refused || rq->is_learning)
 		return ERR_OK;
 	return scheme_precheck(rq->scheme, &rq->http);
 }
@@ -106,7 +108,7 @@ void admit_head(const struct admit_request *rq, const struct admit_rates *rates,
 		return;
 	}
 	/* A handshake without a signature never reads the body. */
-	if (scheme_handshake(rq->scheme, &rq->http, NULL, &tools->answer)) {
+	if (scheme_handshake(rq->scheme, &rq->http, NULL, rq->now_ms, &tools->answer)) {
 		decide(out, ADMIT_ANSWER, ERR_OK, tools->answer.status);
 		return;
 	}
@@ -318,6 +320,11 @@ static void accept_event(
 
 void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out)
 {
+	if (rq->is_learning &&
+		scheme_learn(rq->scheme, &rq->http, &tools->answer, &tools->learnt)) {
+		decide(out, ADMIT_LEARN, ERR_OK, tools->answer.status);
+		return;
+	}
 	scheme_verify(rq->scheme, &rq->http, rq->now_ms, &tools->verdict);
 	out->key = tools->verdict.key;
 	if (tools->verdict.code != ERR_OK) {
@@ -327,7 +334,7 @@ void admit_whole(const struct admit_request *rq, struct admit_tools *tools, stru
 			refuse(rq, ERR_METHOD_NOT_ALLOWED, out); /* no handshake wanted it */
 		return;
 	}
-	if (scheme_handshake(rq->scheme, &rq->http, &tools->verdict, &tools->answer)) {
+	if (scheme_handshake(rq->scheme, &rq->http, &tools->verdict, rq->now_ms, &tools->answer)) {
 		decide(out, ADMIT_ANSWER, ERR_OK, tools->answer.status);
 		return;
 	}

@@ -22,6 +22,7 @@ struct admit_request {
 	int64_t mono_ms; /* rates */
 	uint8_t attempt[ATTEMPT_LEN];
 	uint8_t trace[TRACE_RANDOM];
+	bool is_learning; /* an operator waits for this source's sender to tell its key */
 };
 
 struct admit_rates {
@@ -33,6 +34,7 @@ enum admit_next {
 	ADMIT_GO_ON,  /* head: read the body */
 	ADMIT_REFUSE, /* code, status */
 	ADMIT_ANSWER, /* a handshake: tools.answer */
+	ADMIT_LEARN,  /* tools.learnt is to be kept, then tools.answer holds */
 	ADMIT_APPEND  /* the record is to be made durable, then code and status hold */
 };
 
@@ -41,6 +43,7 @@ struct admit_tools {
 	struct scheme_verdict verdict;
 	struct scheme_mapped mapped;
 	struct scheme_answer answer;
+	struct secret learnt;
 };
 #define ADMIT_TOOLS_INIT                                                                           \
 	((struct admit_tools){ .verdict = SCHEME_VERDICT_INIT,                                     \
@@ -68,5 +71,5 @@ void admission_done(struct admission *a);
 /* Before the body was read: next is ADMIT_GO_ON, ADMIT_REFUSE or ADMIT_ANSWER. */
 void admit_head(const struct admit_request *rq, const struct admit_rates *rates,
 	struct admit_tools *tools, struct admission *out);
-/* The whole request. out->record.body is the request's. */
+/* The whole request: anything but ADMIT_GO_ON. out->record.body is the request's. */
 void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out);

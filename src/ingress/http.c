@@ -221,6 +221,8 @@ static struct table *table_in_force(struct shard *shard)
 static void fill_request(struct shard *shard, const struct serve_request *rq,
 	const struct source *source, struct admit_request *out)
 {
+	int64_t mono_ms = shard->ingress->clock->mono_ms(shard->ingress->clock);
+
 	*out = (struct admit_request){
 		.source = source ? source->config : NULL,
 		.scheme = source ? source->scheme : NULL,
@@ -236,7 +238,9 @@ static void fill_request(struct shard *shard, const struct serve_request *rq,
 		.client = slice_str(rq->client),
 		.request_id = slice_str(rq->request_id),
 		.now_ms = shard->ingress->clock->wall_ms(shard->ingress->clock),
-		.mono_ms = shard->ingress->clock->mono_ms(shard->ingress->clock),
+		.mono_ms = mono_ms,
+		.is_learning = source && scheme_learns(source->scheme) &&
+			       learn_waits(&shard->ingress->learn, source->config->name, mono_ms),
 	};
 }
 
@@ -278,8 +282,35 @@ static void fill_handshake(
 	reply->status = answer->status;
 	reply->content_type = answer->content_type;
 	reply->body = buf_slice(&answer->body);
+	for (size_t i = 0; i < answer->header_count; i++)
+		add_header(reply, answer->headers[i].name, answer->headers[i].value);
 	log_debug("handshake_answered", log_str("source", intake->source->config->name),
 		log_str("request_id", rq->request_id));
+}
+
+/* Why nobody takes the key that a sender may be telling. */
+static const char *hint(const struct intake *intake)
+{
+	if (intake->admission.code != ERR_MISSING_SIGNATURE ||
+		!scheme_learns(intake->source->scheme))
+		return NULL;
+	return "no signature; should its sender be telling its key, see: postern learn --help";
+}
+
+/* On disk before the sender is told so: it tells its key once. */
+static void keep_learnt(
+	struct intake *intake, const struct serve_request *rq, struct serve_reply *reply)
+{
+	struct shard *shard = intake->shard;
+	struct err err = ERR_INIT;
+	enum err_code rc = learn_keep(&shard->ingress->learn, intake->source->config->name,
+		&shard->tools.learnt, rq->client, &err);
+
+	secret_done(&shard->tools.learnt);
+	if (rc == ERR_OK)
+		fill_handshake(intake, rq, reply);
+	else
+		refuse(shard, rq, ERR_UNAVAILABLE, err_status(ERR_UNAVAILABLE), err.text, reply);
 }
 
 static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve_reply *reply)
@@ -306,7 +337,7 @@ static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve
 		fill_handshake(intake, rq, reply);
 		return SERVE_REPLY;
 	}
-	return refuse_admission(shard, rq, intake, NULL, reply);
+	return refuse_admission(shard, rq, intake, hint(intake), reply);
 }
 
 /* ---- the whole request -------------------------------------------------------------------------
@@ -338,6 +369,7 @@ static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serv
 	case ADMIT_REFUSE:
 		return refuse_admission(shard, rq, intake, shard->tools.verdict.detail, reply);
 	case ADMIT_ANSWER: fill_handshake(intake, rq, reply); break;
+	case ADMIT_LEARN: keep_learnt(intake, rq, reply); break;
 	case ADMIT_APPEND:
 		intake->request = rq;
 		ack_add(intake);

@@ -68,6 +68,9 @@ static enum err_code open_parts(
 		return err_set(err, ERR_NOMEM, "no memory for counters");
 	in->client_rate = config->ingress.client_rate;
 	in->max_body = (size_t)config->ingress.max_body_bytes;
+	rc = learn_open(&in->learn, config->data_dir, err);
+	if (rc != ERR_OK)
+		return rc;
 	return table_open(config, &in->stats, &in->table, report, err);
 }
 
@@ -82,6 +85,7 @@ enum err_code ingress_open(struct config *config, const struct clock *clock, str
 	in->clock = clock;
 	lock_init(&in->lock);
 	stats_init(&in->stats);
+	learn_init(&in->learn);
 	rc = open_parts(in, config, report, err);
 	if (rc != ERR_OK) {
 		ingress_close(&in);
@@ -277,6 +281,41 @@ static enum err_code put_key(struct ingress *in, const struct source *source, si
 	return rc;
 }
 
+static enum err_code put_told(const struct source *source, const struct learn_pending *pending,
+	struct buf *out, struct err *err)
+{
+	char told[TEXT_TIME_LEN];
+	enum err_code rc = buf_put_str(out, "{", err);
+
+	text_time_ms(pending->told_ms, told);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "source", slice_str(source->config->name), err);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "role", SLICE_LIT("pending"), err);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "fingerprint", slice_str(pending->fingerprint), err);
+	if (rc == ERR_OK)
+		rc = json_put_bool(out, "valid", false, err);
+	if (rc == ERR_OK)
+		rc = json_put_str(out, "told", slice_str(told), err);
+	if (rc == ERR_OK)
+		rc = buf_put_str(out, "}\n", err);
+	return rc;
+}
+
+/* Keys that were told, and that nobody has confirmed. */
+static enum err_code put_pending(
+	struct ingress *in, const struct source *source, struct buf *out, struct err *err)
+{
+	struct learn_pending pending[LEARN_PENDING_MAX];
+	size_t count = learn_list(&in->learn, source->config->name, pending);
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; i < count && rc == ERR_OK; i++)
+		rc = put_told(source, &pending[i], out, err);
+	return rc;
+}
+
 enum err_code ingress_keys(struct ingress *in, struct buf *out, struct err *err)
 {
 	struct table *table = table_now(in);
@@ -287,7 +326,56 @@ enum err_code ingress_keys(struct ingress *in, struct buf *out, struct err *err)
 
 		for (size_t k = 0; k < scheme_key_count(source->scheme) && rc == ERR_OK; k++)
 			rc = put_key(in, source, k, out, err);
+		if (rc == ERR_OK && scheme_learns(source->scheme))
+			rc = put_pending(in, source, out, err);
 	}
+	table_unref(table);
+	return rc;
+}
+
+/* ---- keys that are told ------------------------------------------------------------------------
+ */
+
+enum err_code ingress_learn(
+	struct ingress *in, struct slice source, int64_t for_ms, struct err *err)
+{
+	struct table *table = table_now(in);
+	const struct source *row = table_source(table, source);
+	enum err_code rc = ERR_OK;
+
+	if (for_ms > LEARN_WINDOW_MAX_MS)
+		rc = err_set(err, ERR_USAGE, "a key is waited for at most an hour");
+	else if (!row)
+		rc = err_set(err, ERR_NOT_FOUND, "no source \"%.*s\"", SLICE_FMT(source));
+	else if (!scheme_learns(row->scheme))
+		rc = err_set(err, ERR_USAGE, "the sender of \"%s\" does not tell its key",
+			row->config->name);
+	if (rc == ERR_OK)
+		rc = learn_window(
+			&in->learn, row->config->name, in->clock->mono_ms(in->clock) + for_ms, err);
+	if (rc == ERR_OK)
+		log_info("key_awaited", log_str("source", row->config->name),
+			log_int("seconds", for_ms / 1000));
+	table_unref(table);
+	return rc;
+}
+
+enum err_code ingress_learnt(struct ingress *in, struct slice source, struct slice fingerprint,
+	bool confirm, struct err *err)
+{
+	struct table *table = table_now(in);
+	const struct source *row = table_source(table, source);
+	enum err_code rc;
+
+	if (!row)
+		rc = err_set(err, ERR_NOT_FOUND, "no source \"%.*s\"", SLICE_FMT(source));
+	else if (confirm)
+		rc = learn_confirm(&in->learn, row->config->name, fingerprint, err);
+	else
+		rc = learn_drop(&in->learn, row->config->name, fingerprint, err);
+	if (rc == ERR_OK)
+		log_warn(confirm ? "key_confirmed" : "key_dropped",
+			log_str("source", row->config->name), log_text("fingerprint", fingerprint));
 	table_unref(table);
 	return rc;
 }
@@ -362,6 +450,7 @@ void ingress_close(struct ingress **ingress)
 	limit_close(&in->sources);
 	limit_close(&in->clients);
 	stats_done(&in->stats);
+	learn_done(&in->learn);
 	lock_done(&in->lock);
 	free(in);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "admit.h"
+#include "learn.h"
 #include "postern/ingress.h"
 #include "postern/serve.h"
 #include "table.h"
@@ -82,6 +83,7 @@ struct ingress {
 	struct queue *queue;
 	char address[80];
 	struct limit *sources, *clients; /* they lock themselves */
+	struct learn learn;              /* likewise */
 
 	struct lock lock;
 	struct table *table;     /* guarded by lock: the one in force */

@@ -181,5 +181,6 @@ bool compile_around(struct compile *c, const struct node *root)
 			"signed");
 	if (handshake)
 		ok &= compile_handshakes(c, handshake);
+	ok &= compile_webhook_origin(c, root);
 	return ok;
 }

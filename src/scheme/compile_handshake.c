@@ -1,7 +1,9 @@
 /* compile_handshake.c - guarded replies that a sender asks for before it sends events.
  *
- * Deliberately not here: answering (answer.c). */
+ * Deliberately not here: what they say (compile_reply.c), answering (answer.c). */
 #include "scheme_priv.h"
+
+#include <stdio.h>
 
 static bool reads_body(const struct part *part)
 {
@@ -47,56 +49,31 @@ static bool read_when(struct compile *c, const struct node *at, struct handshake
 	return true;
 }
 
-/* What a sender chose must not come back as anything but plain text. */
-static bool check_echo(struct compile *c, const struct node *reply, const struct handshake *h)
-{
-	bool echoes = false;
-
-	for (size_t i = 0; i < h->body.count; i++)
-		echoes |= h->body.parts[i].kind != REF_LITERAL;
-	if (echoes && !slice_eq_str(slice_str(h->content_type), "text/plain"))
-		return compile_fail(c, reply, "an echo must be text/plain");
-	if (template_has(&h->body, REF_SECRET))
-		return compile_fail(c, reply, "a reply must not tell a secret");
-	if (h->status == 204 && h->body.count > 0)
-		return compile_fail(c, reply, "an answer 204 has no body");
-	return true;
-}
-
-static bool read_reply(struct compile *c, const struct node *reply, struct handshake *out)
-{
-	static const char *const names[] = { "status", "type", "body", "json", "headers", NULL };
-	const struct node *status, *type, *body;
-	struct slice text;
-
-	if (!compile_members(c, reply, names))
-		return false;
-	if (node_member(reply, "json"))
-		return compile_unsupported(c, node_member(reply, "json"), "a reply in JSON");
-	if (node_member(reply, "headers"))
-		return compile_unsupported(c, node_member(reply, "headers"), "headers of a reply");
-	status = node_member(reply, "status");
-	type = node_member(reply, "type");
-	body = node_member(reply, "body");
-	if (status && !compile_status(c, status, 200, 299, &out->status))
-		return false;
-	if (type && !compile_content_type(c, type, &out->content_type))
-		return false;
-	if (body &&
-		(!compile_string(c, body, &text) || !compile_template(c, body, text, &out->body)))
-		return false;
-	return check_echo(c, reply, out);
-}
-
-/* Nothing of the body is read before its signature holds. */
-static bool check_unsigned(struct compile *c, const struct node *at, const struct handshake *h)
+static bool reply_reads_body(const struct handshake *h)
 {
 	bool reads = template_reads_body(&h->body);
 
+	for (size_t i = 0; i < h->json_count; i++)
+		reads |= template_reads_body(&h->json[i].value);
+	for (size_t i = 0; i < h->header_count; i++)
+		reads |= template_reads_body(&h->headers[i].value);
+	return reads;
+}
+
+/* Nothing of the body is read before its signature holds - unless an operator waits for a key that
+ * stands in it. */
+static bool check_unsigned(struct compile *c, const struct node *at, const struct handshake *h)
+{
+	bool reads = reply_reads_body(h);
+
+	if (h->learns)
+		return true;
 	for (size_t i = 0; i < h->when_count; i++)
 		reads |= reads_body(&h->when[i].ref) || template_reads_body(&h->when[i].value);
 	if (reads)
 		return compile_fail(c, at, "reads the body, so it must be \"signed\": true");
+	if (h->when_count == 0 && slice_eq_str(slice_str(h->method), "POST"))
+		return compile_fail(c, at, "would answer every event: it needs a condition");
 	return true;
 }
 
@@ -116,32 +93,84 @@ static bool read_method(struct compile *c, const struct node *at, const char **o
 	return compile_fail(c, at, "must be \"POST\" or \"GET\"");
 }
 
+static bool read_learn(struct compile *c, const struct node *at, struct handshake *out)
+{
+	struct slice text;
+
+	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &out->learn))
+		return false;
+	if ((out->learn.kind != REF_HEADER && out->learn.kind != REF_JSON) ||
+		out->learn.function != FN_NONE)
+		return compile_fail(c, at, "must be header:NAME or json:/POINTER");
+	out->learns = true;
+	return !out->is_signed ||
+	       compile_fail(c, at, "what tells the key cannot be signed with it");
+}
+
+static bool read_is_signed(struct compile *c, const struct node *at, struct handshake *out)
+{
+	if (at && at->type != NODE_BOOL)
+		return compile_fail(c, at, "must be true or false");
+	out->is_signed = at && at->boolean;
+	return true;
+}
+
 static bool read_one(struct compile *c, const struct node *at, struct handshake *out)
 {
 	static const char *const names[] = { "method", "when", "signed", "reply", "learn", "visit",
 		NULL };
-	const struct node *method, *when, *is_signed, *reply;
+	const struct node *method, *when, *reply, *learn;
 
 	if (!compile_members(c, at, names))
 		return false;
-	if (node_member(at, "learn"))
-		return compile_unsupported(c, node_member(at, "learn"), "learn");
 	if (node_member(at, "visit"))
 		return compile_unsupported(c, node_member(at, "visit"), "visit");
 	*out = (struct handshake){ .method = "POST", .status = 200, .content_type = "text/plain" };
 	method = node_member(at, "method");
 	when = node_member(at, "when");
-	is_signed = node_member(at, "signed");
 	reply = node_member(at, "reply");
-	if (!when || !reply)
+	learn = node_member(at, "learn");
+	if (!when || (!reply && !learn))
 		return compile_fail(c, at, "needs when and reply");
-	if (is_signed && is_signed->type != NODE_BOOL)
-		return compile_fail(c, is_signed, "must be true or false");
-	out->is_signed = is_signed && is_signed->boolean;
-	if ((method && !read_method(c, method, &out->method)) || !read_when(c, when, out) ||
-		!read_reply(c, reply, out))
+	if (!read_is_signed(c, node_member(at, "signed"), out) ||
+		(method && !read_method(c, method, &out->method)) || !read_when(c, when, out) ||
+		(reply && !compile_reply(c, reply, out)) || (learn && !read_learn(c, learn, out)))
 		return false;
 	return out->is_signed || check_unsigned(c, at, out);
+}
+
+bool compile_learns(const struct node *root)
+{
+	const struct node *list = node_member(root, "handshake");
+
+	for (const struct node *at = list ? list->child : NULL; at; at = at->next) {
+		if (node_member(at, "learn"))
+			return true;
+	}
+	return false;
+}
+
+/* One switch: who may ask for permission as the CloudEvents web hooks do. */
+bool compile_webhook_origin(struct compile *c, const struct node *root)
+{
+	const struct node *at = node_member(root, "webhook_origin");
+	double per_minute = c->source->rate.per_second * 60;
+	struct scheme *s = c->s;
+	struct slice text;
+
+	if (!at)
+		return true;
+	if (!compile_string(c, at, &text))
+		return false;
+	if (text.len == 0)
+		return compile_fail(c, at,
+			"must be an origin such as \"events.example.com\", or \"*\" for any");
+	s->webhook_origin = compile_keep_text(c, text);
+	if (per_minute >= 1)
+		(void)snprintf(s->webhook_rate, sizeof(s->webhook_rate), "%.0f", per_minute);
+	else
+		(void)snprintf(s->webhook_rate, sizeof(s->webhook_rate), "*");
+	return s->webhook_origin != NULL;
 }
 
 bool compile_handshakes(struct compile *c, const struct node *list)

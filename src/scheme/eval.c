@@ -132,6 +132,8 @@ static enum found call(
 	case FN_CRC32:
 		(void)snprintf(hex, sizeof(hex), "%lu", (unsigned long)crc32_ieee(in));
 		return put(ev, hex, strlen(hex), out);
+	case FN_HMAC_HEX:
+	case FN_HMAC_BASE64: return answer_challenge(ev, function, in, out);
 	}
 	return FOUND_NOT;
 }

@@ -13,7 +13,6 @@ static bool is_credential(struct slice name)
 	       slice_eq_nocase(name, SLICE_LIT("set-cookie"));
 }
 
-/* A header that must equal a secret is that secret. */
 static bool is_required_secret(const struct way *w, struct slice name)
 {
 	for (size_t i = 0; i < w->require_count; i++) {
@@ -24,7 +23,8 @@ static bool is_required_secret(const struct way *w, struct slice name)
 	return false;
 }
 
-static bool is_compared_with_secret(const struct scheme *s, struct slice name)
+/* A header that must equal a secret, or tells one, is that secret. */
+static bool is_secret(const struct scheme *s, struct slice name)
 {
 	for (size_t i = 0; i < s->way_count; i++) {
 		if (is_required_secret(&s->ways[i], name))
@@ -33,6 +33,8 @@ static bool is_compared_with_secret(const struct scheme *s, struct slice name)
 	for (size_t i = 0; i < s->handshake_count; i++) {
 		const struct handshake *h = &s->handshakes[i];
 
+		if (h->learns && part_names_header(&h->learn, name))
+			return true;
 		for (size_t w = 0; w < h->when_count; w++) {
 			if (part_names_header(&h->when[w].ref, name) &&
 				template_has(&h->when[w].value, REF_SECRET))
@@ -104,7 +106,7 @@ bool scheme_keeps_header(const struct scheme *scheme, struct slice name)
 {
 	const struct question q = { part_names_header, name };
 
-	if (is_credential(name) || is_compared_with_secret(scheme, name))
+	if (is_credential(name) || is_secret(scheme, name))
 		return false;
 	return reads(scheme, &q);
 }
@@ -125,6 +127,5 @@ static bool is_signature(const struct scheme *s, struct slice name)
 
 bool scheme_hides_header(const struct scheme *scheme, struct slice name)
 {
-	return is_credential(name) || is_compared_with_secret(scheme, name) ||
-	       is_signature(scheme, name);
+	return is_credential(name) || is_secret(scheme, name) || is_signature(scheme, name);
 }

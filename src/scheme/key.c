@@ -246,6 +246,12 @@ bool key_read_all(struct compile *c, const struct node *verify)
 
 	if (needs_no_key(c, verify))
 		return true;
+	if (c->s->key_count == 0 && compile_learns(c->source->scheme)) {
+		compile_warn(c, NULL,
+			"there is no key yet: its sender tells it; postern learn %s --for 5m",
+			c->source->name);
+		return true;
+	}
 	if (c->s->key_count == 0)
 		return compile_fail(c, NULL, "the source has no keys");
 	if (!parse_form(c, verify, &form))

@@ -52,7 +52,8 @@ static enum err_code try_keys(struct judge *j, const struct slice *pieces, size_
 		if (crypto_mac(j->way->keyed[k].mac, pieces, count, mac, NULL) != ERR_OK)
 			return judge_refuse(j, ERR_UNAVAILABLE, "no memory to verify");
 		for (size_t i = 0; i < decoded->count; i++) {
-			if (crypto_equal(mac, decoded->list[i], len)) {
+			if (crypto_equal(mac, decoded->list[i], len) &&
+				!answer_is_forgeable(s, pieces, count)) {
 				j->out->key = (int)k;
 				return ERR_OK;
 			}

@@ -43,8 +43,8 @@ static const struct {
 	{ "sha256b64", FN_SHA256_BASE64, true },
 	{ "crc32", FN_CRC32, true },
 	{ "lines", FN_NONE, false },
-	{ "hmachex", FN_NONE, false },
-	{ "hmacb64", FN_NONE, false },
+	{ "hmachex", FN_HMAC_HEX, true },
+	{ "hmacb64", FN_HMAC_BASE64, true },
 };
 
 static bool refuse_word(struct compile *c, const struct node *at, struct slice text)
@@ -212,6 +212,9 @@ bool compile_ref(struct compile *c, const struct node *at, struct slice text, st
 			continue;
 		if (!functions[i].is_built)
 			return compile_unsupported(c, at, functions[i].name);
+		if (functions[i].function >= FN_HMAC_HEX && !c->in_reply)
+			return compile_fail(
+				c, at, "%s( ) is for replies of handshakes", functions[i].name);
 		if (!plain_ref(c, at, slice_sub(text, open + 1, text.len - open - 2), out))
 			return false;
 		out->function = functions[i].function;

@@ -20,6 +20,8 @@
 #define WAYS_MAX 4    /* alternatives of verify */
 #define REQUIRES_MAX 8
 #define HANDSHAKES_MAX 8
+#define REPLY_HEADERS_MAX 2
+#define REPLY_PIECES_MAX 32
 #define SECRETS_MAX 16
 #define SCRATCH_MAX KIB(16) /* decoded bytes while one request is looked at */
 
@@ -39,7 +41,14 @@ enum ref_kind {
 	REF_CAP,
 	REF_SECRET
 };
-enum ref_function { FN_NONE, FN_SHA256_HEX, FN_SHA256_BASE64, FN_CRC32 };
+enum ref_function {
+	FN_NONE,
+	FN_SHA256_HEX,
+	FN_SHA256_BASE64,
+	FN_CRC32,
+	FN_HMAC_HEX, /* in replies of handshakes only */
+	FN_HMAC_BASE64
+};
 
 struct part {
 	enum ref_kind kind;
@@ -86,14 +95,30 @@ struct when {
 	struct template value;
 	bool present; /* true in place of a template */
 };
+/* A reply in JSON: text as it is (raw), and templates whose text becomes a JSON string. */
+struct reply_piece {
+	const char *raw; /* NULL: value */
+	struct template value;
+};
+struct reply_header {
+	const char *name;
+	struct template value;
+};
 struct handshake {
 	const char *method; /* "POST" unless given */
 	struct when when[REQUIRES_MAX];
 	size_t when_count;
 	bool is_signed;
+	/* the reply */
 	unsigned status;
 	const char *content_type;
 	struct template body;
+	const struct reply_piece *json; /* in place of body */
+	size_t json_count;
+	struct reply_header headers[REPLY_HEADERS_MAX];
+	size_t header_count;
+	bool learns; /* only inside a window that an operator opens */
+	struct part learn;
 };
 
 /* A key as the config names it; what a way makes of it is in way.keyed, by the same index. */
@@ -176,6 +201,8 @@ struct scheme {
 	bool replay_by_type;
 	struct handshake handshakes[HANDSHAKES_MAX];
 	size_t handshake_count;
+	const char *webhook_origin; /* who may ask for permission by OPTIONS; NULL: nobody */
+	char webhook_rate[24];
 	unsigned ack_status, reject_status;
 	const char *ack_type, *ack_body;
 	const char *retries;
@@ -199,6 +226,7 @@ struct compile {
 	struct config_report *report;
 	struct way *way; /* that is being compiled */
 	bool failed, no_memory;
+	bool in_reply; /* of a handshake: the only place where a challenge may be signed */
 };
 /* Memory that lives as long as the scheme; NULL (and no_memory set) without any. */
 void *compile_keep(struct compile *c, size_t size);
@@ -235,6 +263,10 @@ bool compile_pattern(
 bool compile_verify(struct compile *c, const struct node *verify);
 bool compile_around(struct compile *c, const struct node *root); /* mapping, answers, the rest */
 bool compile_handshakes(struct compile *c, const struct node *list);
+bool compile_reply(struct compile *c, const struct node *reply, struct handshake *out);
+/* Does a handshake of this source's tell its key? */
+bool compile_learns(const struct node *root);
+bool compile_webhook_origin(struct compile *c, const struct node *root);
 /* "text/plain" or "application/json", as a static string. */
 bool compile_content_type(struct compile *c, const struct node *at, const char **out);
 bool compile_status(
@@ -277,6 +309,8 @@ struct eval {
 	struct notes *notes;
 	/* Decoded bytes. Reserved once and never grown, so that slices into it stay. */
 	struct buf *scratch;
+	struct crypto_mac *mac; /* signs challenges in replies; NULL: none does */
+	size_t mac_len;
 };
 /* False without memory. The notes are empty (but for json, which is not touched). */
 bool eval_start(struct eval *ev, const struct scheme *scheme, const struct scheme_request *rq,
@@ -292,6 +326,11 @@ enum found eval_pieces(
 	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad);
 /* The parts joined: in place when there is one, otherwise in the scratch buffer. */
 enum found eval_joined(struct eval *ev, const struct template *t, struct slice *out);
+/* A challenge, signed with the handshake's key, into the scratch buffer. */
+enum found answer_challenge(
+	struct eval *ev, enum ref_function function, struct slice challenge, struct slice *out);
+/* Would signing a challenge have made a signature of these bytes? */
+bool answer_is_forgeable(const struct scheme *s, const struct slice *pieces, size_t count);
 /* The one header of this name. */
 enum found eval_header(const struct scheme_request *rq, struct slice name, struct slice *out);
 /* A value of "a=1&b=2" by its decoded name. A broken escape anywhere is FOUND_BROKEN. */

@@ -328,6 +328,8 @@ static enum err_code compute(struct sender *d, struct eval *ev, uint8_t *out)
 	enum err_code rc;
 	char name[80];
 
+	if (d->s->key_count == 0)
+		return err_set(d->err, ERR_UNSUPPORTED, "the source has no key yet");
 	if (eval_pieces(ev, &d->way->signs[0], pieces, &bad) != FOUND) {
 		part_name(bad, name, sizeof(name));
 		return err_set(d->err, ERR_USAGE,

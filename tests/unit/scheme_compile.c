@@ -112,10 +112,8 @@ static const struct {
 	{ ID "\"handshake\": [{\"when\": {}, \"reply\": {\"type\": \"application/json\", \"body\": "
 	     "\"{query:a}\"}}], " OPEN,
 		"/handshake/0/reply", "must be text/plain" },
-	{ ID "\"handshake\": [{\"when\": {}, \"reply\": {\"json\": {}}}], " OPEN,
-		"/handshake/0/reply/json", "not supported yet" },
-	{ ID "\"handshake\": [{\"when\": {}, \"learn\": \"header:A\", \"reply\": {}}], " OPEN,
-		"/handshake/0/learn", "not supported yet" },
+	{ ID "\"handshake\": [{\"when\": {}, \"visit\": \"json:/a\", \"reply\": {}}], " OPEN,
+		"/handshake/0/visit", "not supported yet" },
 	{ ID "\"handshake\": [{\"when\": {}, \"method\": \"PUT\", \"reply\": {}}], " OPEN,
 		"/handshake/0/method", "must be" },
 };
