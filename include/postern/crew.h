@@ -7,8 +7,9 @@
  * Who owns a lane is decided by the order of its journal (scale-out design 1.4.3). The group only
  * suggests: a lane that is assigned to us is claimed when its owner has released it or is silent,
  * or after a time of grace; a lane whose owner is silent for takeover_ms is claimed whoever it is
- * assigned to; a lane that is no longer assigned to us is released. Every process follows every
- * lane, so each one can take over at once and answers questions about all of them.
+ * assigned to; a lane that is no longer assigned to us is released. An owner that has nothing to do
+ * is hardly heard: its silence counts only while something waits for it. Every process follows
+ * every lane, so each one can take over at once and answers questions about all of them.
  *
  * Owns:    crew_open() takes a reference to the config; the kafka handle outlives the crew.
  * Threads: one for each lane, beside its worker's; everything here is called from any thread.
@@ -38,7 +39,7 @@ struct crew_opts {
 	struct kafka *kafka;
 	int32_t partitions;
 	const struct clock *clock;
-	int64_t takeover_ms, beat_ms, grace_ms; /* 0: 1500, 500, 5000 */
+	int64_t takeover_ms, beat_ms, idle_beat_ms, grace_ms; /* 0: 1500, 500, 30000, 5000 */
 	int64_t map_bytes;              /* of a lane's store to begin with; 0: the default */
 	const struct crew_ports *ports; /* NULL: Kafka's */
 };
@@ -68,7 +69,7 @@ struct lane_info {
 	uint64_t epoch;   /* of the owner that is believed */
 	int64_t position; /* next event of the source */
 	int64_t journal_next;
-	int64_t silent_ms; /* since the owner's last record */
+	int64_t silent_ms; /* since the owner's last record, while something waits for it */
 	char owner[33];    /* its writer, in hex; "" when released */
 };
 void crew_lane(struct crew *crew, int32_t partition, struct lane_info *out);

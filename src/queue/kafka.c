@@ -437,6 +437,7 @@ void kafka_close(struct kafka **handle)
 	free_properties(kafka->properties, kafka->opts.property_count);
 	free((char *)(uintptr_t)kafka->opts.topic);
 	free((char *)(uintptr_t)kafka->opts.group);
+	free(kafka->ends);
 	cond_done(&kafka->changed);
 	lock_done(&kafka->lock);
 	free(kafka);

@@ -161,13 +161,19 @@ static void look(struct kafka_lane *lane, enum stream stream)
 
 	if (kafka_reader_seen(&s->reader, &first, &end))
 		learn(lane, s, first, end);
+	if (stream == STREAM_EVENTS) {
+		if (kafka_ends(kafka, lane->partition, STAT_MS, &first, &end, NULL) == ERR_OK) {
+			learn(lane, s, first, end);
+			return;
+		}
+	}
 	if (!time_to_ask(lane, s))
 		return;
 	if (kafka_watermarks(kafka, topic_of(lane, stream), lane->partition,
 		    kafka_now_ms(kafka) + STAT_WAIT_MS, &first, &end, NULL) == ERR_OK)
 		learn(lane, s, first, end);
 	else
-		kafka->silent_until_ms = kafka_now_ms(kafka) + STAT_MS;
+		kafka->silent_until_ms = kafka_now_ms(kafka) + KAFKA_SILENT_MS;
 }
 
 /* The time of the batch that the record at this offset came in, or of the oldest that is known. */
@@ -201,6 +207,19 @@ static void lane_stat(struct queue *queue, enum stream stream, struct stream_sta
 	if (out->position < out->end)
 		out->oldest_ms = time_at_locked(s, out->position);
 	lock_give(&lane->lock);
+}
+
+static enum err_code lane_events_end(
+	struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err)
+{
+	struct kafka_lane *lane = kafka_lane_of(queue);
+	int64_t first;
+
+	if (kafka_ends(lane->kafka, lane->partition, max_age_ms, &first, out, NULL) == ERR_OK)
+		return ERR_OK;
+	/* One partition without a leader is no answer for all: this one may have its own. */
+	return kafka_watermarks(lane->kafka, topic_of(lane, STREAM_EVENTS), lane->partition,
+		kafka_now_ms(lane->kafka) + STAT_WAIT_MS, &first, out, err);
 }
 
 static enum err_code lane_done(
@@ -355,6 +374,7 @@ static const struct queue_ops lane_ops = {
 	.release = kafka_lane_release,
 	.wake = lane_wake,
 	.stat = lane_stat,
+	.events_end = lane_events_end,
 	.lookup = lane_lookup,
 	.done = lane_done,
 	.drop_oldest = lane_drop_oldest,

@@ -85,6 +85,7 @@ struct kafka {
 	bool look_now, stopping;
 	struct kafka_fetch *fetch; /* of the lanes that are open (kafka_fetch.c) */
 	struct kafka_group *group; /* takes positions (kafka_group.c); NULL: nobody does */
+	struct kafka_ends *ends;   /* of the events (kafka_ends.c); NULL: nobody has asked */
 	struct thread watch;
 };
 
@@ -139,6 +140,11 @@ enum err_code kafka_err(struct err *err, rd_kafka_resp_err_t code, const char *w
  * ERR_NOT_FOUND: no such partition. Any thread. */
 MUST_CHECK enum err_code kafka_watermarks(struct kafka *kafka, const char *topic, int32_t partition,
 	int64_t deadline_ms, int64_t *out_first, int64_t *out_end, struct err *err);
+/* The same of a partition of the events, as the brokers said at most max_age_ms ago (kafka_ends.c).
+ * ERR_UNREACHABLE: they do not. Any thread; blocks for a second at most. */
+#define KAFKA_SILENT_MS 2000 /* brokers that gave no answer are not asked again for so long */
+MUST_CHECK enum err_code kafka_ends(struct kafka *kafka, int32_t partition, int64_t max_age_ms,
+	int64_t *out_first, int64_t *out_end, struct err *err);
 /* How many partitions a topic has now. ERR_NOT_FOUND. Any thread. */
 MUST_CHECK enum err_code kafka_count_partitions(
 	struct kafka *kafka, const char *topic, int64_t deadline_ms, int32_t *out, struct err *err);

@@ -75,6 +75,18 @@ void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out
 	queue->ops->stat(queue, stream, out);
 }
 
+enum err_code queue_events_end(
+	struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err)
+{
+	struct stream_stat stat;
+
+	if (queue->ops->events_end)
+		return queue->ops->events_end(queue, max_age_ms, out, err);
+	queue_stat(queue, STREAM_EVENTS, &stat);
+	*out = stat.end;
+	return ERR_OK;
+}
+
 enum err_code queue_lookup(struct queue *queue, enum stream stream, int64_t offset,
 	struct buf *bytes, struct record *out, struct err *err)
 {

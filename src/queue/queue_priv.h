@@ -23,6 +23,9 @@ struct queue_ops {
 	void (*release)(struct queue *queue, struct queue_batch *batch);
 	void (*wake)(struct queue *queue, enum stream stream);
 	void (*stat)(struct queue *queue, enum stream stream, struct stream_stat *out);
+	/* NULL: what stat says is always new. */
+	enum err_code (*events_end)(
+		struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err);
 	enum err_code (*lookup)(struct queue *queue, enum stream stream, int64_t offset,
 		struct buf *bytes, struct record *out, struct err *err);
 	enum err_code (*done)(

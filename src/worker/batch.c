@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define IDLE_EARLY_MS 5000 /* what is due so soon is not idleness */
 #define SETTLE_MS 200
 #define SETTLE_EVENTS 2000
 #define SETTLE_STATE_MS 10000 /* when only positions moved */
@@ -202,6 +203,8 @@ static enum err_code apply(struct worker *w, const struct journal_header *h, str
 			rc = apply_journalled(w, err);
 		if (rc == ERR_OK)
 			b->step = BATCH_APPLIED;
+		if (rc == ERR_OK)
+			w->journalled_to = h->next_offset;
 	}
 	return rc;
 }
@@ -278,9 +281,28 @@ void worker_batch_split(struct worker *w)
 		(void)worker_batch_close(w);
 }
 
+/* Nothing waits here, and whoever follows sees it: the journal tells the end of the events as the
+ * position, nothing is to be published, and nothing parked is due. What a follower counts as
+ * waiting (lane_claim.c) must never be idleness here; its clock may be ahead of ours. */
+static bool idle(const struct worker *w)
+{
+	const struct board *b = &w->board; /* written by this thread alone */
+
+	return b->position == b->end && w->journalled_to == b->end && w->read_offset == b->end &&
+	       b->totals.outs == 0 && TAILQ_EMPTY(&w->window) && w->calls == 0 &&
+	       STAILQ_EMPTY(&w->outs.staged) && w->batch.opened_ms == 0 && !w->stopping &&
+	       worker_intake_open(w) && !w->lagging.flood && w->mono_ms >= w->read_retry_ms &&
+	       store_parked_next(w->store) > w->wall_ms + IDLE_EARLY_MS;
+}
+
+int64_t worker_batch_beat_at(const struct worker *w)
+{
+	return w->journalled_ms + (idle(w) ? w->tenure.idle_beat_ms : w->tenure.beat_ms);
+}
+
 void worker_batch_beat(struct worker *w)
 {
-	if (!w->journaled || w->broken || w->mono_ms - w->journalled_ms < w->tenure.beat_ms)
+	if (!w->journaled || w->broken || w->mono_ms < worker_batch_beat_at(w))
 		return;
 	worker_batch_touch(w);
 	(void)worker_batch_close(w);

@@ -11,6 +11,9 @@
 
 #define TAKEOVER_MS 1500
 #define BEAT_MS 500
+#define IDLE_BEAT_MS                                                                               \
+	30000 /* of an owner with nothing to do: a lane's journal grows by so little               \
+	       */
 #define GRACE_MS 5000
 #define RELOAD_MS 2000 /* all lanes; those that wait for Kafka take it up later */
 #define GENERATION 1
@@ -112,7 +115,9 @@ static uint32_t weight(int32_t partition, const uint8_t writer[WRITER_LEN])
 
 size_t crew_rank(struct crew *crew, int32_t partition, const uint8_t silent[WRITER_LEN])
 {
-	const int64_t since_ms = crew_now_ms(crew) - crew->opts.takeover_ms;
+	/* Who has nothing to do lives all the same. */
+	const int64_t since_ms =
+		crew_now_ms(crew) - crew->opts.takeover_ms - crew->opts.idle_beat_ms;
 	const uint32_t own = weight(partition, crew->writer);
 	size_t rank = 0;
 
@@ -196,6 +201,8 @@ static void init(struct crew *crew, const struct crew_opts *opts, struct config 
 		crew->opts.takeover_ms = TAKEOVER_MS;
 	if (crew->opts.beat_ms == 0)
 		crew->opts.beat_ms = BEAT_MS;
+	if (crew->opts.idle_beat_ms == 0)
+		crew->opts.idle_beat_ms = IDLE_BEAT_MS;
 	if (crew->opts.grace_ms == 0)
 		crew->opts.grace_ms = GRACE_MS;
 	crew->ports = ports_of(opts);
@@ -228,7 +235,9 @@ static enum err_code fill(struct crew *crew, struct config_report *report, struc
 		.partitions = (uint32_t)crew->lane_count };
 	if (getrandom(crew->writer, WRITER_LEN, 0) != WRITER_LEN)
 		return err_sys(err, ERR_IO, errno, "getrandom");
-	rc = worker_hosts_open(&crew->hosts, err);
+	rc = crew_begin_life(crew, err);
+	if (rc == ERR_OK)
+		rc = worker_hosts_open(&crew->hosts, err);
 	if (rc == ERR_OK)
 		rc = try_config(crew, crew->config, report, err);
 	for (size_t i = 0; i < crew->lane_count && rc == ERR_OK; i++)

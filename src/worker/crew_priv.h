@@ -2,6 +2,7 @@
  *
  *   crew.c         the door: open, start, stop, changes
  *   crew_status.c  what others may know
+ *   crew_lives.c   which writers were earlier lives of this process
  *   lane.c         a lane's thread: open the store, follow the journal, claim, own
  *   lane_begin.c   where following begins: the store as it is, or a fold from a checkpoint
  *   lane_claim.c   when a lane is claimed, and the claim itself
@@ -18,6 +19,7 @@
 #define LANE_STORES 4 /* that are set aside before it is given up; they stay open for views */
 #define LANE_ENDED 8  /* workers that ended and wait for their calls */
 #define CREW_MEMBERS 64
+#define CREW_LIVES 8
 
 struct crew;
 struct lane {
@@ -37,6 +39,7 @@ struct lane {
 	int64_t end; /* of the journal, when following began: from there on it is up to date */
 	bool up_to_date;
 	int64_t heard_ms; /* monotonic: the owner was heard */
+	int64_t waits_ms; /* monotonic: since then something waits for it; 0: nothing was seen */
 	int64_t owner_ms; /* monotonic: it came to have the owner that it has */
 	int64_t claim_ms; /* monotonic: no claim before */
 	bool claimed;     /* our claim is read, and nobody else's since */
@@ -71,7 +74,9 @@ struct crew {
 	char *cluster;
 	struct store_log log;
 	struct hosts hosts;
-	uint8_t writer[WRITER_LEN]; /* random, of this incarnation */
+	uint8_t writer[WRITER_LEN];            /* random, of this incarnation */
+	uint8_t lives[CREW_LIVES][WRITER_LEN]; /* the ones before, the last first */
+	size_t life_count;
 	void *group;
 	bool joined;
 	struct lock lock;
@@ -94,6 +99,10 @@ void crew_fail(struct crew *crew, int32_t partition, const struct err *err);
 void crew_heard(struct crew *crew, const uint8_t writer[WRITER_LEN]);
 /* How many that live, beside the silent one, come before us for this lane. */
 size_t crew_rank(struct crew *crew, int32_t partition, const uint8_t silent[WRITER_LEN]);
+
+/* crew_lives.c: read the writers of earlier lives, add this one. */
+MUST_CHECK enum err_code crew_begin_life(struct crew *crew, struct err *err);
+bool crew_was_ours(const struct crew *crew, const uint8_t writer[WRITER_LEN]);
 
 /* lane.c */
 void *lane_run(void *lane);

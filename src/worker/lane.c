@@ -75,7 +75,7 @@ static void show(struct lane *lane, enum lane_state state)
 		.epoch = j->epoch,
 		.position = lane->state.next_offset,
 		.journal_next = lane->state.journal_next,
-		.silent_ms = crew_now_ms(lane->crew) - lane->heard_ms };
+		.silent_ms = lane->waits_ms == 0 ? 0 : crew_now_ms(lane->crew) - lane->waits_ms };
 	if (j->epoch != 0 && !j->released)
 		hex(j->writer, WRITER_LEN, lane->info.owner);
 	lock_give(&lane->lock);
@@ -113,6 +113,7 @@ enum err_code lane_fold(struct lane *lane, const struct journal_read *read, stru
 		return rc;
 	store_applied(lane->store, &lane->state);
 	lane->heard_ms = crew_now_ms(lane->crew);
+	lane->waits_ms = 0;
 	crew_heard(lane->crew, header.writer);
 	if (header.type != JOURNAL_CLAIM)
 		return ERR_OK;
@@ -214,6 +215,7 @@ static enum err_code start_worker(struct lane *lane, struct worker **out, struct
 		.partitions = crew->log.partitions,
 		.partition = lane->partition,
 		.beat_ms = crew->opts.beat_ms,
+		.idle_beat_ms = crew->opts.idle_beat_ms,
 		.unclean = lane->unclean,
 		.ended = worker_ended,
 		.ctx = lane };
@@ -261,6 +263,7 @@ static void resume(struct lane *lane)
 	store_drop(lane->store);
 	store_applied(lane->store, &lane->state);
 	lane->heard_ms = lane->owner_ms = crew_now_ms(lane->crew);
+	lane->waits_ms = 0;
 	lane->since_ms = 0;
 	if (lane->claim_ms < lane->heard_ms + AGAIN_MS)
 		lane->claim_ms = lane->heard_ms + AGAIN_MS;

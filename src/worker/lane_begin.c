@@ -93,6 +93,7 @@ enum err_code lane_begin(struct lane *lane, struct err *err)
 	lane->up_to_date = false;
 	lane->claimed = false;
 	lane->heard_ms = crew_now_ms(lane->crew);
+	lane->waits_ms = 0;
 	if (lane->state.journal_next > end)
 		return err_set(err, ERR_CORRUPT,
 			"JOURNAL_TRUNCATED: the store of lane %d stands at record %lld, its "

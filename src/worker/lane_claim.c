@@ -2,8 +2,14 @@
  *
  *   assigned to us:  at once when its owner has released it, or was a life of ours; after a time of
  *                    grace when its owner lives
- *   anybody's:       when its owner is silent, or it has none for a time of grace, those that live
- *                    one after the other
+ *   anybody's:       when its owner is silent though something waits for it, or it has none for a
+ *                    time of grace, those that live one after the other
+ *
+ * An owner with nothing to do writes next to nothing, so silence alone says nothing: it counts from
+ * when something waits that a living owner would have spoken of by now (events behind its position,
+ * a parked event that is due, an output to be published). A living one that comes out of idleness
+ * speaks at once, before it calls anybody (batch.c). tests/model/postern_idle.pml has the rule.
+ * Even one with nothing to do is heard now and then: who is not has gone.
  *
  * A claim is safe at any time, so all of this is about peace, not about safety. Silence counts only
  * when the journal's end, asked now, is where we stand: otherwise it is us who hear nothing. */
@@ -11,6 +17,7 @@
 
 #define CONFIRM_MS 500
 #define RANK_MS 300
+#define LOOK_MS 200 /* how old an answer about the end of the events may be */
 #define REFUSED_MIN_MS 100
 #define REFUSED_MAX_MS 2000
 
@@ -21,7 +28,8 @@ static bool nobodys(const struct lane *lane)
 
 static bool ours(const struct lane *lane)
 {
-	return memcmp(lane->state.journal.writer, lane->crew->writer, WRITER_LEN) == 0;
+	return memcmp(lane->state.journal.writer, lane->crew->writer, WRITER_LEN) == 0 ||
+	       crew_was_ours(lane->crew, lane->state.journal.writer);
 }
 
 /* Do we hear what there is to hear? */
@@ -37,7 +45,45 @@ static bool silence_is_real(struct lane *lane)
 		crew_now_ms(lane->crew) <= asked_ms + CONFIRM_MS)
 		return true;
 	lane->heard_ms = crew_now_ms(lane->crew);
+	lane->waits_ms = 0;
 	return false;
+}
+
+static bool something_waits(const struct lane *lane)
+{
+	const struct clock *clock = lane->crew->opts.clock;
+	int64_t end;
+
+	if (store_parked_next(lane->store) <= clock->wall_ms(clock) || lane->totals.outs > 0)
+		return true;
+	return queue_events_end(lane->queue, LOOK_MS, &end, NULL) == ERR_OK &&
+	       end > lane->state.next_offset;
+}
+
+/* Of an owner that speaks often enough nothing need be asked. */
+static void look_what_waits(struct lane *lane, int64_t now_ms)
+{
+	if (now_ms - lane->heard_ms < lane->crew->opts.beat_ms / 2)
+		return;
+	if (!something_waits(lane))
+		lane->waits_ms = 0;
+	else if (lane->waits_ms == 0)
+		lane->waits_ms = now_ms;
+}
+
+/* For how long has it owed us a word? Between two beats nothing is owed, be they of one at work or
+ * of one with nothing to do; who is gone for sure owes one always. */
+static int64_t owed_ms(const struct lane *lane, int64_t now_ms)
+{
+	const struct crew_opts *opts = &lane->crew->opts;
+	const int64_t silent_ms = now_ms - lane->heard_ms;
+	const int64_t waits_ms = now_ms - lane->waits_ms + opts->beat_ms;
+
+	if (ours(lane))
+		return silent_ms;
+	if (lane->waits_ms == 0)
+		return silent_ms - opts->idle_beat_ms;
+	return silent_ms < waits_ms ? silent_ms : waits_ms;
 }
 
 /* What the group last said, and since when. */
@@ -56,8 +102,7 @@ bool lane_wants_claim(struct lane *lane)
 {
 	const struct crew_opts *opts = &lane->crew->opts;
 	const int64_t now_ms = crew_now_ms(lane->crew);
-	const int64_t silent_ms = now_ms - lane->heard_ms;
-	int64_t since_ms, patience_ms = opts->takeover_ms;
+	int64_t silent_ms, since_ms, patience_ms = opts->takeover_ms;
 	bool is_assigned;
 
 	if (!lane->up_to_date || now_ms < lane->claim_ms)
@@ -70,8 +115,13 @@ bool lane_wants_claim(struct lane *lane)
 		return true;
 	/* What was handed over in peace, or is new, is left for a while to whom it is meant for:
 	 * that one may be dead, and the group not know it yet. */
-	if (nobodys(lane))
+	if (nobodys(lane)) {
 		patience_ms = opts->grace_ms;
+		silent_ms = now_ms - lane->heard_ms;
+	} else {
+		look_what_waits(lane, now_ms);
+		silent_ms = owed_ms(lane, now_ms);
+	}
 	if (silent_ms < patience_ms)
 		return false;
 	if (!is_assigned)

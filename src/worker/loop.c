@@ -170,8 +170,8 @@ static int64_t next_wake(const struct worker *w)
 		return at;
 	at = worker_sooner(at, w->upkeep_ms);
 	if (w->journaled)
-		at = worker_sooner(at, worker_sooner(w->journalled_ms + w->tenure.beat_ms,
-					       worker_batch_settle_at(w)));
+		at = worker_sooner(
+			at, worker_sooner(worker_batch_beat_at(w), worker_batch_settle_at(w)));
 	if (!w->stopping)
 		at = worker_sooner(
 			at, worker_sooner(worker_park_next_ms(w), worker_run_next_ms(w)));
@@ -198,6 +198,7 @@ static bool work_now(struct worker *w)
 		worker_park_due(w);
 		if (takes_events(w))
 			backlog = worker_intake(w, 0);
+		worker_batch_beat(w);
 		worker_run_pump(w);
 	}
 	worker_park_soft_timeouts(w);

@@ -73,6 +73,7 @@ enum err_code worker_owner_enter(struct worker *w, const struct tenure *tenure, 
 	w->journal_next = state.journal_next;
 	w->base_offset = w->refresh.live_from = state.base_offset;
 	w->journalled_ms = w->mono_ms;
+	w->journalled_to = state.next_offset;
 	w->settled_ms = w->mono_ms;
 	w->read_offset = state.next_offset;
 	w->told = -1;

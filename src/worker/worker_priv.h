@@ -59,7 +59,6 @@
 /* Where a journal is kept: a record that has grown so far takes no other event, so that the largest
  * one always finds room below JOURNAL_BATCH_MAX. */
 #define WORKER_RECORD_BYTES KIB(256)
-#define WORKER_BEAT_MS 500
 
 struct worker;
 struct work;
@@ -240,8 +239,11 @@ int64_t worker_batch_due_at(const struct worker *w);
 bool worker_batch_close(struct worker *w);
 /* Where a journal is kept: before the items of an event are added, so that they stay together. */
 void worker_batch_split(struct worker *w);
-/* An empty record when none was written for a while: the owner is alive, and sees that it is. */
+/* An empty record when none was written for a while: the owner is alive, and sees that it is.
+ * Before each turn, and again before handlers are called: whoever comes out of idleness hears first
+ * whether the lane is still its own. */
 void worker_batch_beat(struct worker *w);
+int64_t worker_batch_beat_at(const struct worker *w);
 /* The store follows the journal, now and then; at the end at once. */
 void worker_batch_settle(struct worker *w, bool now);
 int64_t worker_batch_settle_at(const struct worker *w);
@@ -370,8 +372,8 @@ struct tenure {
 	uint8_t writer[WRITER_LEN];
 	uint32_t generation, partitions;
 	int32_t partition;
-	int64_t beat_ms;
-	bool unclean; /* the owner before did not release */
+	int64_t beat_ms, idle_beat_ms; /* while anything waits; while nothing does */
+	bool unclean;                  /* the owner before did not release */
 	void (*ended)(void *ctx);
 	void *ctx;
 };
@@ -414,7 +416,8 @@ struct worker {
 	bool journaled;             /* the queue keeps a journal; all of this is for that: */
 	struct tenure tenure;
 	int64_t journal_next, base_offset;
-	int64_t journalled_ms;   /* monotonic: the last own record was read back */
+	int64_t journalled_ms;   /* monotonic: the last own record was read back ... */
+	int64_t journalled_to;   /* ... and the position that it told */
 	_Atomic bool appending;  /* waits for its record, however long Kafka is away */
 	_Atomic bool log_is_bad; /* what broke it is in the log, not in the store */
 	int64_t taking;          /* the event that is being taken in; -1: none */

@@ -10,6 +10,7 @@
 #define HOUSE_CREWS 3
 #define HOUSE_TAKEOVER_MS 400
 #define HOUSE_BEAT_MS 50
+#define HOUSE_IDLE_MS 4000
 #define HOUSE_GRACE_MS 1000
 
 struct house;
@@ -105,6 +106,7 @@ static inline struct house_crew *house_start(struct house *h, int number)
 		.clock = &lab_clock,
 		.takeover_ms = HOUSE_TAKEOVER_MS,
 		.beat_ms = HOUSE_BEAT_MS,
+		.idle_beat_ms = HOUSE_IDLE_MS,
 		.grace_ms = HOUSE_GRACE_MS,
 		.map_bytes = (int64_t)MIB(1),
 		.ports = &c->ports };

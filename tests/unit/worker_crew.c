@@ -7,6 +7,10 @@
 
 static const char call_config[] = LAB_CONFIG(LAB_CALL_ROUTE, "");
 static const char short_config[] = LAB_CONFIG(LAB_CALL_ROUTE, "\"worker\": {\"dedupe_hours\": 1},");
+static const char gap_config[] = LAB_CONFIG(
+	"{\"name\": \"all\", \"match\": {}, \"version_rule\": \"next\", \"gap_timeout_s\": 1, "
+	"\"handler\": {\"type\": \"none\"}}",
+	"");
 static const char none_config[] = LAB_CONFIG(LAB_NONE_ROUTE, "");
 
 static void numbered(char *out, size_t max, const char *word, int n)
@@ -160,28 +164,107 @@ static void what_stands_there_twice_counts_once(void **state)
 	house_close(h);
 }
 
-/* An owner with nothing to do is heard all the same, and a reader that hears nothing is careful. */
+/* An owner with nothing to do keeps its lane though it is hardly heard; one at work is heard, and a
+ * reader that hears nothing of it is careful. */
 static void silence(void **state)
 {
-	struct house *h = house_open(none_config);
+	struct house *h = house_open(call_config);
 	struct house_crew *a = house_start(h, 0), *b = house_start(h, 1);
-	uint64_t epoch;
+	int64_t end;
 
 	(void)state;
 	house_assign(a, true, true);
 	LAB_UNTIL(house_owns(a, 0) && house_owns(a, 1));
-	epoch = house_lane(a, 0).epoch;
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done0", .entity = "x" });
+	LAB_UNTIL(house_outcome(b, 0, "done0") == OUTCOME_APPLIED);
+	end = journal_log_end(&h->logs[0]);
 	(void)usleep(3 * HOUSE_TAKEOVER_MS * 1000);
-	assert_true(house_owns(a, 0));
+	assert_in_range(journal_log_end(&h->logs[0]) - end, 0, 2);
+	assert_true(house_owns(a, 0) && house_lane(a, 0).epoch == 1);
+	assert_int_equal(house_lane(b, 0).silent_ms, 0);
+	/* At work, which its followers know: they do not hear it. */
+	(void)house_send(h, 0, &(struct lab_event){ .id = "hold1", .entity = "x" });
+	LAB_UNTIL(lab_called("hold1"));
 	journal_log_set(b->queues[0], &b->queues[0]->deaf, true);
 	(void)usleep(3 * HOUSE_TAKEOVER_MS * 1000);
-	assert_true(house_owns(a, 0));
-	assert_int_equal(house_lane(a, 0).epoch, epoch);
-	/* Really silent. */
+	assert_true(house_owns(a, 0) && house_lane(a, 0).epoch == 1);
 	journal_log_set(b->queues[0], &b->queues[0]->deaf, false);
+	(void)usleep(3 * HOUSE_TAKEOVER_MS * 1000);
+	assert_true(house_owns(a, 0) && house_lane(a, 0).epoch == 1);
+	/* Really silent. */
 	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
 	LAB_UNTIL(house_owns(b, 0));
 	assert_true(house_owns(a, 1));
+	journal_log_set(a->queues[0], &a->queues[0]->cut, false);
+	LAB_UNTIL(!house_owns(a, 0));
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
+	house_close(h);
+}
+
+/* Nothing waits, so nobody takes over from the dead; then an event comes, and somebody does. */
+static void an_idle_owner_that_is_gone(void **state)
+{
+	struct house *h = house_open(call_config);
+	struct house_crew *a = house_start(h, 0), *b = house_start(h, 1);
+	int64_t began_ms;
+
+	(void)state;
+	house_assign(a, true, true);
+	LAB_UNTIL(house_owns(a, 0));
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done0", .entity = "x" });
+	LAB_UNTIL(house_outcome(b, 0, "done0") == OUTCOME_APPLIED);
+	(void)usleep(10 * HOUSE_BEAT_MS * 1000);
+	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
+	(void)usleep(3 * HOUSE_TAKEOVER_MS * 1000);
+	assert_int_equal(house_lane(b, 0).state, LANE_FOLLOWING);
+	began_ms = lab_mono_ms();
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done1", .entity = "x" });
+	LAB_UNTIL(house_outcome(b, 0, "done1") == OUTCOME_APPLIED);
+	assert_true(house_owns(b, 0));
+	assert_true(lab_mono_ms() - began_ms < 4 * HOUSE_TAKEOVER_MS || getenv("LAB_SLOW"));
+	/* It reads the event when it is back, and asks the journal before it calls anybody. */
+	journal_log_set(a->queues[0], &a->queues[0]->cut, false);
+	LAB_UNTIL(!house_owns(a, 0));
+	assert_int_equal(lab_calls_of("done1"), 1);
+	house_close(h);
+}
+
+/* Nobody need miss an owner that was a life of ours. */
+static void a_worker_that_starts_again(void **state)
+{
+	struct house *h = house_open(call_config);
+	struct house_crew *a = house_start(h, 0);
+	const int64_t began_ms = lab_mono_ms();
+
+	(void)state;
+	house_assign(a, true, true);
+	for (int i = 0; i < 3; i++) {
+		LAB_UNTIL(house_owns(a, 0) && house_lane(a, 0).epoch == (uint64_t)i + 1);
+		journal_log_set(a->queues[0], &a->queues[0]->cut, true);
+		house_stop(a, 0);
+		a = house_start(h, 0);
+	}
+	LAB_UNTIL(house_owns(a, 0) && house_lane(a, 0).epoch == 4);
+	assert_true(lab_mono_ms() - began_ms < HOUSE_IDLE_MS || getenv("LAB_SLOW"));
+	house_close(h);
+}
+
+/* A parked event becomes due: its owner does not sleep over it, and is followed if it is gone. */
+static void a_timer_of_an_idle_owner(void **state)
+{
+	struct house *h = house_open(gap_config);
+	struct house_crew *a = house_start(h, 0), *b = house_start(h, 1);
+
+	(void)state;
+	house_assign(a, true, true);
+	LAB_UNTIL(house_owns(a, 0));
+	(void)house_send(h, 0, &(struct lab_event){ .id = "a", .entity = "x", .version = "1" });
+	(void)house_send(h, 0, &(struct lab_event){ .id = "c", .entity = "x", .version = "3" });
+	LAB_UNTIL(house_outcome(b, 0, "c") == OUTCOME_PARKED);
+	assert_int_equal(house_lane(b, 0).state, LANE_FOLLOWING);
+	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
+	LAB_UNTIL(house_owns(b, 0));
+	LAB_UNTIL(house_outcome(b, 0, "c") != OUTCOME_PARKED);
 	journal_log_set(a->queues[0], &a->queues[0]->cut, false);
 	LAB_UNTIL(!house_owns(a, 0));
 	house_close(h);
@@ -354,6 +437,9 @@ static void nobody_waits_for_brokers_that_are_away(void **state)
 	(void)house_send(h, 0, &(struct lab_event){ .id = "never0", .entity = "x" });
 	LAB_UNTIL(house_entries(a, 0, OUT_DLQ) == 1);
 	LAB_UNTIL(house_owns(a, 0));
+	/* At work, or it would not notice. */
+	(void)house_send(h, 0, &(struct lab_event){ .id = "hold1", .entity = "y" });
+	LAB_UNTIL(lab_called("hold1"));
 	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
 	LAB_UNTIL(waits(h));
 	assert_int_equal(crew_change(a->crew, 0, CHANGE_DROP, OUT_DLQ, 0, &err), ERR_UNREACHABLE);
@@ -365,6 +451,7 @@ static void nobody_waits_for_brokers_that_are_away(void **state)
 	journal_log_release(a->queues[0]);
 	LAB_UNTIL(crew_change(a->crew, 0, CHANGE_DROP, OUT_DLQ, 0, NULL) == ERR_OK);
 	/* And one that never is goes with its worker. */
+	lab_answer("hold1", HANDLER_DONE, ERR_OK);
 	journal_log_set(a->queues[0], &a->queues[0]->cut, true);
 	assert_int_equal(crew_reload(a->crew, h->lab->config, NULL, NULL), ERR_OK);
 	house_stop(a, 100);
@@ -460,6 +547,9 @@ int main(void)
 		cmocka_unit_test(a_zombie_changes_nothing),
 		cmocka_unit_test(what_stands_there_twice_counts_once),
 		cmocka_unit_test(silence),
+		cmocka_unit_test(an_idle_owner_that_is_gone),
+		cmocka_unit_test(a_worker_that_starts_again),
+		cmocka_unit_test(a_timer_of_an_idle_owner),
 		cmocka_unit_test(suspects_after_a_takeover),
 		cmocka_unit_test(large_events_are_split),
 		cmocka_unit_test(what_is_lost_stops_the_program),
