@@ -149,6 +149,7 @@ class Topics(Kit):
     def fill(self, node, start, count=12):
         for number in range(start, start + count):
             send(self.node, "sw", f"evt_{number}", f"thing:{number}", 1)
+        self.until(lambda: all(row.get("owner") for row in lanes(node)), "its partitions are read")
         for number in range(start, start + count):
             self.ended(node, f"evt_{number}", "applied")
 
