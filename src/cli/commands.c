@@ -26,5 +26,7 @@ const struct command *const commands[] = {
 	&cmd_config_show,
 	&cmd_config_explain,
 	&cmd_reload,
+	&cmd_completion,
+	&cmd_docs,
 	NULL,
 };

@@ -11,3 +11,4 @@ extern const struct command cmd_quarantine_ls, cmd_quarantine_show, cmd_quaranti
 	cmd_quarantine_drop;
 extern const struct command cmd_learn;
 extern const struct command cmd_status, cmd_config_show, cmd_config_explain, cmd_reload;
+extern const struct command cmd_completion, cmd_docs;
