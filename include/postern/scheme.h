@@ -174,3 +174,24 @@ bool scheme_has_time(const struct scheme *scheme); /* a signed time: stale and f
 bool scheme_has_id(const struct scheme *scheme);
 /* Tolerances in seconds, as in force. */
 int64_t scheme_tolerance_s(const struct scheme *scheme, bool future);
+
+/* Why a request does not verify: the known mistakes are tried, offline, one at a time.
+ *
+ * It never accepts anything: what it finds is a sentence, and what mends it, for the person who
+ * asked. Some hundred verifications at most, and key files are read; never in the path of a
+ * request, and never told to whoever sent it. ERR_NOT_FOUND: no mistake that it knows fits. */
+struct scheme_question {
+	const struct config *config; /* all sources: the key of another one may fit */
+	const struct source_config *source;
+	const struct scheme *scheme; /* of this source */
+	const struct scheme_request *rq;
+	const struct scheme_verdict *verdict; /* what was judged */
+	enum err_code code;                   /* what came of it: of the mapping too */
+	int64_t now_ms;
+};
+struct scheme_explanation {
+	const char *mistake; /* a word for programs: "key_encoding" */
+	char text[ERR_TEXT_MAX], fix[ERR_TEXT_MAX];
+};
+MUST_CHECK enum err_code scheme_explain(
+	const struct scheme_question *question, struct scheme_explanation *out, struct err *err);

@@ -111,7 +111,32 @@ static const char *detail_of(const struct verifier *v)
 	return v->verdict.detail[0] ? v->verdict.detail : v->mapped.detail;
 }
 
-static void print(const struct verifier *v, enum err_code code)
+/* What would make it verify: said, and never done. */
+static void print_explanation(struct line *line, const struct verifier *v, enum err_code code)
+{
+	const struct scheme_question question = {
+		.config = v->source.config,
+		.source = v->source.config_row,
+		.scheme = v->source.scheme,
+		.rq = &v->rq,
+		.verdict = &v->verdict,
+		.code = code,
+		.now_ms = v->now_ms,
+	};
+	struct scheme_explanation answer;
+	struct err err = ERR_INIT;
+
+	if (scheme_explain(&question, &answer, &err) != ERR_OK) {
+		line_null(line, "mistake");
+		line_str(line, "explain", err.text);
+		return;
+	}
+	line_str(line, "mistake", answer.mistake);
+	line_str(line, "explain", answer.text);
+	line_str(line, "fix", answer.fix);
+}
+
+static void print(const struct verifier *v, enum err_code code, bool explains)
 {
 	struct buf out = BUF_INIT(KIB(64));
 	struct err err = ERR_INIT;
@@ -130,6 +155,8 @@ static void print(const struct verifier *v, enum err_code code)
 		line_text(&line, "handshake", buf_slice(&v->answer.body));
 	if (code != ERR_OK)
 		line_text(&line, "detail", slice_str(detail_of(v)));
+	if (code != ERR_OK && explains)
+		print_explanation(&line, v, code);
 	line_end(&line);
 	cli_outf("%s\n", buf_str(&out));
 	buf_done(&out);
@@ -150,7 +177,7 @@ static int run_verify(struct cli *cli)
 	if (status == 0) {
 		enum err_code code = judge(&v);
 
-		print(&v, code);
+		print(&v, code, cli_get(cli, "--explain") != NULL);
 		status = code == ERR_OK ? 0 : 1;
 	}
 	scheme_verdict_done(&v.verdict);
@@ -167,18 +194,21 @@ static const struct cli_option options[] = {
 	{ "--method", "M", "POST" },
 	{ "--url", "URL", "the full public URL with its query, for schemes that sign it" },
 	{ "--now", "UNIX_S", "judge freshness as at this time" },
+	{ "--explain", NULL,
+		"try the known mistakes, and name the one that fits; it stays refused" },
 	{ 0 },
 };
 
 const struct command cmd_verify = {
 	.words = "verify",
 	.usage = "SOURCE --body @FILE [--header 'Name: value']... [--method M] [--url URL] "
-		 "[--now UNIX_S]",
+		 "[--now UNIX_S] [--explain]",
 	.summary = "check one request offline: code, event id, key",
 	.examples = "  postern verify github --body @body.json --header "
 		    "'X-Hub-Signature-256: sha256=...' --header 'X-GitHub-Delivery: 1'\n"
 		    "  postern verify demo --body @body.json --header \"$SIGNATURE\" --now "
-		    "1614265330\n",
+		    "1614265330\n"
+		    "  postern verify github --body @body.json --header \"$SIGNATURE\" --explain\n",
 	.options = options,
 	.args_min = 1,
 	.args_max = 1,
