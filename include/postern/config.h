@@ -87,7 +87,7 @@ struct source_config {
 };
 
 enum version_rule { RULE_NEWER, RULE_NOT_OLDER, RULE_NEXT, RULE_MATCH, RULE_NONE };
-enum handler_type { HANDLER_NONE, HANDLER_HTTP, HANDLER_EXEC };
+enum handler_type { HANDLER_NONE, HANDLER_HTTP, HANDLER_EXEC, HANDLER_TOPIC };
 struct route_config {
 	const char *name;
 	const char *match_source, *match_type, *match_tenant; /* globs; NULL matches all */
@@ -98,6 +98,7 @@ struct route_config {
 		const char *url;         /* http */
 		struct key_ref sign_key; /* file and env NULL: none */
 		const char *const *argv; /* exec, NULL-ended */
+		const char *topic;       /* topic */
 		int64_t timeout_ms, max_output_bytes;
 	} handler;
 	struct {

@@ -1,4 +1,4 @@
-/* handler.h - what an event is handed to: none, http, exec; and the breaker and retry budget
+/* handler.h - what an event is handed to: none, http, exec, topic; and the breaker and retry budget
  * before.
  *
  * handler_start() returns at once; the result comes back through done() on a thread of the handler.
@@ -7,7 +7,7 @@
  * Owns:    a call belongs to the caller, who keeps it and what it points to until done(). A handler
  *          borrows its route (and with it the config) until handler_close().
  * Threads: handler_start() on the owner thread; done() on a thread of the handler, never within
- *          handler_start() (but see handler_is_none()): hand over and return.
+ *          handler_start() (but see handler_is_none() and handler_yields()): hand over and return.
  * Errors:  of the handler itself are results, not errors; ERR_FULL, ERR_NOMEM and ERR_STOPPED from
  *          handler_start(); ERR_CONFIG from handler_open(), with each problem in the report. */
 #pragma once
@@ -34,6 +34,7 @@ struct handler_call {
 	unsigned status;        /* http status or exit status */
 	int64_t retry_after_ms; /* -1: none; at most an hour */
 	int64_t took_ms;
+	struct slice topic;       /* where the event is to be published; empty: nowhere */
 	char error[ERR_TEXT_MAX]; /* for people; never output of the handler that may hold a body */
 	void *priv;               /* the handler's */
 };
@@ -53,6 +54,9 @@ MUST_CHECK enum err_code handler_start(
 void handler_close(struct handler **handler);
 /* Done at once: no call is needed, and one that is made comes back within handler_start(). */
 bool handler_is_none(const struct handler *handler);
+/* Calls nobody: a call comes back within handler_start(), done, with a topic that the caller
+ * publishes the event to once the outcome is committed. */
+bool handler_yields(const struct handler *handler);
 #define HANDLER_RETRY_AFTER_MAX_MS INT64_C(3600000)
 
 /* Starts children, kills whole process groups at their timeout, and sees to it that no child

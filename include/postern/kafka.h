@@ -60,6 +60,10 @@ MUST_CHECK enum err_code kafka_settle(struct kafka *kafka, int32_t expected, int
 /* The same for one topic that others write: how many partitions it has. ERR_NOT_FOUND. */
 MUST_CHECK enum err_code kafka_topic_partitions(
 	struct kafka *kafka, const char *topic, int64_t deadline_ms, int32_t *out, struct err *err);
+/* One that records are published to: made when it is missing, with as many partitions as ours, once
+ * kafka_settle() has succeeded. ERR_CONFIG: it is missing, and none is to be made. */
+MUST_CHECK enum err_code kafka_user_topic(
+	struct kafka *kafka, const char *topic, int64_t deadline_ms, struct err *err);
 /* For readiness: can records be made durable? ERR_OK, or why not. */
 MUST_CHECK enum err_code kafka_ready(struct kafka *kafka, struct err *err);
 /* Identity of the cluster (text of at most 63 bytes and NUL), known after kafka_settle(). */
@@ -121,10 +125,6 @@ struct kafka_lane_opts {
 };
 MUST_CHECK enum err_code queue_kafka_lane(struct kafka *kafka, const struct kafka_lane_opts *opts,
 	struct queue **out, struct err *err);
-
-/* Publish to a topic of the user's (handler `topic`): completes like an output of the lane. */
-MUST_CHECK enum err_code queue_kafka_publish(
-	struct queue *lane, const char *topic, struct record *record, struct err *err);
 
 /* ---- the group: a suggestion of who should own which lane --------------------------------------
  */

@@ -60,6 +60,12 @@ void queue_close(struct queue **queue);
  */
 MUST_CHECK enum err_code queue_append(
 	struct queue *queue, enum stream stream, struct record *list, struct err *err);
+/* Publish one record to a topic of the user's, which is no stream of this queue: completes as an
+ * output does, by the record's key in one order only if each waits for the one before. ERR_LIMIT,
+ * also as its result: the topic takes no record of that size. ERR_UNSUPPORTED: there are no topics
+ * here. */
+MUST_CHECK enum err_code queue_publish(
+	struct queue *queue, const char *topic, struct record *record, struct err *err);
 /* Could a record of this size (key, headers and body) be made durable now? ERR_OK, or why not (for
  * readiness). The first open waits for the first segment; on a very slow disk there may be none
  * yet: ERR_FULL, though appends are taken and complete as soon as there is one. */

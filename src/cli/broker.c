@@ -208,6 +208,21 @@ static enum err_code open_crew(struct broker *b, struct config *config, struct e
 	return rc;
 }
 
+/* Where routes publish to. */
+static enum err_code settle_topics(struct broker *b, const struct config *config, struct err *err)
+{
+	const int64_t deadline_ms = now_ms() + SETTLE_MS;
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; i < config->route_count && rc == ERR_OK; i++) {
+		const struct route_config *route = &config->routes[i];
+
+		if (route->handler.type == HANDLER_TOPIC)
+			rc = kafka_user_topic(b->kafka, route->handler.topic, deadline_ms, err);
+	}
+	return rc;
+}
+
 static enum err_code settle(struct broker *b, struct err *err)
 {
 	struct config *config;
@@ -221,6 +236,8 @@ static enum err_code settle(struct broker *b, struct err *err)
 	lock_take(&b->daemon->reloading);
 	config = daemon_config(b->daemon);
 	rc = come_home(b, config, partitions, err);
+	if (rc == ERR_OK && b->daemon->has_worker)
+		rc = settle_topics(b, config, err);
 	if (rc == ERR_OK && b->daemon->has_worker)
 		rc = open_crew(b, config, err);
 	config_unref(&config);
@@ -302,6 +319,10 @@ enum err_code broker_reload(
 {
 	struct crew *crew = broker_crew(b);
 
+	enum err_code rc = crew ? settle_topics(b, config, err) : ERR_OK;
+
+	if (rc != ERR_OK)
+		return rc;
 	return crew ? crew_reload(crew, config, report, err)
 		    : daemon_check_worker(config, report, err);
 }

@@ -7,6 +7,8 @@
 
 /* Kafka takes 249 bytes, and the longest of our suffixes is ".quarantine". */
 #define TOPIC_BYTES_MAX 238
+/* Of our own topics: what stands behind /queue/topic. */
+static const char *const suffixes[] = { "", ".journal", ".dlq", ".quarantine", ".control" };
 #define SERVERS "bootstrap.servers"
 
 bool config_on_kafka(const struct config *config)
@@ -41,16 +43,10 @@ void set_backend_defaults(struct loader *l, struct node *root)
 /* ---- topic and group ---------------------------------------------------------------------------
  */
 
-static void check_topic(struct loader *l, const struct node *queue)
+static void check_topic_name(struct loader *l, const struct node *node)
 {
-	const struct node *node = node_member(queue, "topic");
-	struct slice name = node ? node_text(node) : SLICE_EMPTY;
+	struct slice name = node_text(node);
 
-	if (!node || has_problem(l, node->pointer))
-		return;
-	if (name.len > TOPIC_BYTES_MAX)
-		problem(l, node, "must have at most %d bytes: the others are named after it",
-			TOPIC_BYTES_MAX);
 	if (slice_eq_str(name, ".") || slice_eq_str(name, ".."))
 		problem(l, node, "is no name of a topic");
 	for (size_t i = 0; i < name.len; i++) {
@@ -62,6 +58,44 @@ static void check_topic(struct loader *l, const struct node *queue)
 		problem(l, node, "must have A-Z a-z 0-9 . _ - only: Kafka takes no other names");
 		return;
 	}
+}
+
+static void check_topic(struct loader *l, const struct node *queue)
+{
+	const struct node *node = node_member(queue, "topic");
+
+	if (!node || has_problem(l, node->pointer))
+		return;
+	if (node_text(node).len > TOPIC_BYTES_MAX)
+		problem(l, node, "must have at most %d bytes: the others are named after it",
+			TOPIC_BYTES_MAX);
+	check_topic_name(l, node);
+}
+
+static bool is_own(const struct config *config, struct slice name)
+{
+	const struct slice first = slice_str(config->queue.topic);
+
+	if (!slice_starts(name, first))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+		if (slice_eq_str(slice_sub(name, first.len, name.len), suffixes[i]))
+			return true;
+	}
+	return false;
+}
+
+void check_foreign_topic(struct loader *l, const struct node *node)
+{
+	if (!l->on_kafka) {
+		problem(l, node,
+			"needs \"queue\": {\"backend\": \"kafka\"}: there are no topics elsewhere");
+		return;
+	}
+	check_topic_name(l, node);
+	if (l->config->queue.topic && is_own(l->config, node_text(node)))
+		problem(l, node,
+			"is a topic of postern's own: its events would go round in a circle");
 }
 
 /* ---- properties --------------------------------------------------------------------------------

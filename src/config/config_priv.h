@@ -165,6 +165,8 @@ void find_backend(struct loader *l, const struct node *root);
 void set_backend_defaults(struct loader *l, struct node *root);
 /* Topic, group and properties. */
 void load_backend(struct loader *l, const struct node *root);
+/* The name of a topic that is not postern's: there is Kafka, and it is none of its own. */
+void check_foreign_topic(struct loader *l, const struct node *node);
 
 /* ---- source.c, source_scheme.c, key_file.c, route.c, limits.c */
 

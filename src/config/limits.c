@@ -63,7 +63,9 @@ static void check_addresses(struct loader *l, const struct node *root)
 /* The longest that an event of this route waits by itself: for another try, or for a gap. */
 static int64_t longest_wait_s(const struct route_config *route)
 {
-	const int64_t retry_s = route->handler.type == HANDLER_NONE ? 0 : route->retry.max_age_s;
+	const bool calls =
+		route->handler.type != HANDLER_NONE && route->handler.type != HANDLER_TOPIC;
+	const int64_t retry_s = calls ? route->retry.max_age_s : 0;
 	const int64_t gap_s = route->rule == RULE_NEXT ? route->gap_timeout_s : 0;
 
 	return retry_s > gap_s ? retry_s : gap_s;

@@ -35,8 +35,8 @@ static const char *const acks[] = { "queue", "spool", NULL };
 static const char *const reuses[] = { "duplicate", "quarantine", NULL };
 static const char *const replays[] = { "quarantine", "apply", NULL };
 static const char *const rules[] = { "newer", "not_older", "next", "match", "none", NULL };
-static const char *const handlers[] = { "none", "http", "exec", NULL };
-static const char *const handlers_later[] = { "topic", "plugin", NULL };
+static const char *const handlers[] = { "none", "http", "exec", "topic", NULL };
+static const char *const handlers_later[] = { "plugin", NULL };
 
 /* clang-format off */
 const struct option_row option_rows[] = {
@@ -280,7 +280,8 @@ OBJECT("/routes/*/match", 0, "What fits; everything when empty."),
 	ROUTE_AT(gap_timeout_s) },
 OBJECT("/routes/*/handler", OPTION_REQUIRED, "What is done with an event."),
 { { "/routes/*/handler/type", OPTION_WORD, OPTION_REQUIRED, NULL, 0, 0, NULL, handlers,
-	handlers_later, "none keeps the state alone, http posts the body, exec runs a program." },
+	handlers_later, "none keeps the state alone, http posts the body, exec runs a program, topic "
+	"publishes to a topic of Kafka." },
 	ROUTE_AT(handler.type) },
 { { "/routes/*/handler/url", OPTION_URL, 0, NULL, 1, 2048, NULL, NULL, NULL,
 	"http: where the body is posted to." },
@@ -299,6 +300,9 @@ OBJECT("/routes/*/handler/sign_key", OPTION_OPTIONAL | OPTION_SECRET,
 { { "/routes/*/handler/argv/*", OPTION_TEXT, OPTION_LINES, NULL, 0, 65536, NULL, NULL, NULL,
 	"One argument." },
 	NOT_STORED },
+{ { "/routes/*/handler/topic", OPTION_TEXT, 0, NULL, 1, 249, NULL, NULL, NULL,
+	"topic: where the event is published, with its key, value and headers; none of postern's own." },
+	ROUTE_AT(handler.topic) },
 { { "/routes/*/handler/timeout_ms", OPTION_INTEGER, 0, NULL, 1, 3600000, "ms", NULL, NULL,
 	"Time for one attempt; by default 5000 for http and 30000 for exec." },
 	ROUTE_AT(handler.timeout_ms) },

@@ -20,6 +20,7 @@ static const struct handler_member handler_members[] = {
 	{ "url", TYPE_BIT(HANDLER_HTTP), TYPE_BIT(HANDLER_HTTP), -1, -1 },
 	{ "sign_key", TYPE_BIT(HANDLER_HTTP), 0, -1, -1 },
 	{ "argv", TYPE_BIT(HANDLER_EXEC), TYPE_BIT(HANDLER_EXEC), -1, -1 },
+	{ "topic", TYPE_BIT(HANDLER_TOPIC), TYPE_BIT(HANDLER_TOPIC), -1, -1 },
 	{ "timeout_ms", TYPE_BIT(HANDLER_HTTP) | TYPE_BIT(HANDLER_EXEC), 0, 5000, 30000 },
 	{ "max_output_bytes", TYPE_BIT(HANDLER_EXEC), 0, -1, 65536 },
 };
@@ -27,7 +28,7 @@ static const struct handler_member handler_members[] = {
 static void check_handler_member(struct loader *l, struct node *handler, enum handler_type type,
 	const struct handler_member *member)
 {
-	static const char *const names[] = { "none", "http", "exec" };
+	static const char *const names[] = { "none", "http", "exec", "topic" };
 	const struct node *given = node_member(handler, member->name);
 	int64_t fallback = type == HANDLER_EXEC ? member->exec_default : member->http_default;
 
@@ -78,6 +79,7 @@ static void load_handler(struct loader *l, struct node *handler, struct route_co
 {
 	const struct node *key = node_member(handler, "sign_key");
 	const struct node *argv = node_member(handler, "argv");
+	const struct node *topic = node_member(handler, "topic");
 	size_t errors = l->errors;
 
 	for (size_t i = 0; i < ARRAY_LEN(handler_members); i++)
@@ -87,6 +89,8 @@ static void load_handler(struct loader *l, struct node *handler, struct route_co
 	store_members(l, handler, out); /* once more, with the defaults of this type */
 	if (argv)
 		load_argv(l, argv, out);
+	if (topic)
+		check_foreign_topic(l, topic);
 	if (key) {
 		out->handler.sign_key.pointer = key->pointer;
 		out->handler.sign_key.line = key->line;

@@ -13,6 +13,7 @@ enum err_code handler_open(const struct handler_opts *opts, struct handler **out
 		[HANDLER_NONE] = &handler_none,
 		[HANDLER_HTTP] = &handler_http,
 		[HANDLER_EXEC] = &handler_exec,
+		[HANDLER_TOPIC] = &handler_topic,
 	};
 	enum handler_type type = opts->route->handler.type;
 
@@ -39,6 +40,11 @@ bool handler_is_none(const struct handler *handler)
 	return handler->ops == &handler_none;
 }
 
+bool handler_yields(const struct handler *handler)
+{
+	return handler->ops == &handler_topic;
+}
+
 void handler_begin(struct handler_call *call)
 {
 	call->verdict = HANDLER_RETRY;
@@ -46,6 +52,7 @@ void handler_begin(struct handler_call *call)
 	call->status = 0;
 	call->retry_after_ms = -1;
 	call->took_ms = 0;
+	call->topic = SLICE_EMPTY;
 	call->error[0] = '\0';
 }
 

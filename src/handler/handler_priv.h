@@ -17,7 +17,7 @@ struct handler_ops {
 struct handler {
 	const struct handler_ops *ops;
 };
-extern const struct handler_ops handler_none, handler_http, handler_exec;
+extern const struct handler_ops handler_none, handler_http, handler_exec, handler_topic;
 
 /* Every out member as if nothing had been heard yet. */
 void handler_begin(struct handler_call *call);

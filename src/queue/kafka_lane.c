@@ -59,9 +59,7 @@ static enum err_code lane_room(
 	return kafka_producer_room(outputs_of(kafka_lane_of(queue)), bytes, err);
 }
 
-static const struct queue_ops lane_ops;
-
-enum err_code queue_kafka_publish(
+static enum err_code lane_publish(
 	struct queue *queue, const char *topic, struct record *record, struct err *err)
 {
 	struct kafka_lane *lane = kafka_lane_of(queue);
@@ -71,7 +69,6 @@ enum err_code queue_kafka_publish(
 		.sink = &lane->published,
 	};
 
-	assert(queue->ops == &lane_ops && !record->next);
 	return kafka_producer_append(outputs_of(lane), &target, record, err);
 }
 
@@ -369,6 +366,7 @@ static void lane_close(struct queue *queue)
 static const struct queue_ops lane_ops = {
 	.name = "kafka",
 	.append = lane_append,
+	.publish = lane_publish,
 	.room = lane_room,
 	.read = kafka_lane_read,
 	.release = kafka_lane_release,
@@ -411,6 +409,7 @@ static void open_sinks(struct kafka_lane *lane)
 	kafka_sink_open(&lane->outputs[STREAM_DLQ], dlq_done, lane);
 	kafka_sink_open(&lane->outputs[STREAM_QUARANTINE], quarantine_done, lane);
 	kafka_sink_open(&lane->published, published, lane);
+	lane->published.tells_refusals = true;
 	for (size_t i = 0; i < STREAM_COUNT; i++)
 		lane->outputs[i].metric_appends =
 			i == STREAM_EVENTS ? NULL

@@ -319,6 +319,61 @@ static enum err_code wait_for_all(struct settling *s, struct err *err)
 	}
 }
 
+/* ---- topics of the user's ----------------------------------------------------------------------
+ */
+
+/* With the settings that the brokers give to any topic. */
+static enum err_code create_one(struct settling *s, const char *topic, struct err *err)
+{
+	const int32_t brokers = s->looks[0].brokers;
+	const int replicas = brokers < REPLICAS_MAX ? brokers : REPLICAS_MAX;
+	char why[LIBRARY_TEXT] = "";
+	rd_kafka_NewTopic_t *new =
+		rd_kafka_NewTopic_new(topic, s->partitions, replicas, why, sizeof(why));
+	enum err_code rc;
+
+	if (!new)
+		return err_set(err, ERR_CONFIG, "topic %s: %s", topic, why);
+	rc = send_create(s, &new, 1, err);
+	rd_kafka_NewTopic_destroy(new);
+	while (rc == ERR_OK) {
+		rc = look_at(s->kafka, topic, s->deadline_ms, &s->looks[0], err);
+		if (rc != ERR_OK || s->looks[0].exists)
+			break;
+		if (kafka_left_ms(s->kafka, s->deadline_ms) == 0)
+			rc = err_set(err, ERR_TIMEOUT, "topic %s was created, and is not there yet",
+				topic);
+		else
+			kafka_wait(s->kafka, AGAIN_MS);
+	}
+	if (rc == ERR_OK)
+		log_info("kafka_topic_created", log_str("topic", topic),
+			log_int("partitions", s->partitions), log_int("replicas", replicas));
+	return rc;
+}
+
+enum err_code kafka_user_topic(
+	struct kafka *kafka, const char *topic, int64_t deadline_ms, struct err *err)
+{
+	struct settling s = { .kafka = kafka,
+		.deadline_ms = deadline_ms,
+		.partitions = kafka_partition_count(kafka) };
+	enum err_code rc = look_at(kafka, topic, deadline_ms, &s.looks[0], err);
+
+	assert(s.partitions > 0);
+	if (rc == ERR_OK && !s.looks[0].exists && !kafka->opts.create_topics)
+		return err_set(err, ERR_CONFIG,
+			"there is no topic %s, and /queue/create_topics is false", topic);
+	if (rc == ERR_OK && !s.looks[0].exists)
+		rc = create_one(&s, topic, err);
+	return rc == ERR_OK ? kafka_producer_warm(
+				      kafka->producers[KAFKA_KIND_OUTPUTS], topic, deadline_ms, err)
+			    : rc;
+}
+
+/* ---- leaders -----------------------------------------------------------------------------------
+ */
+
 /* A leader that the metadata name may not know it yet. It refuses the first request of a producer
  * then, takes the second, and calls the first a duplicate when it comes again: so nothing is sent
  * before it answers for the partition. */

@@ -39,6 +39,15 @@ enum err_code queue_append(
 	return list ? queue->ops->append(queue, stream, list, err) : ERR_OK;
 }
 
+enum err_code queue_publish(
+	struct queue *queue, const char *topic, struct record *record, struct err *err)
+{
+	assert(!record->next);
+	if (!queue->ops->publish)
+		return err_set(err, ERR_UNSUPPORTED, "this queue has no topics");
+	return queue->ops->publish(queue, topic, record, err);
+}
+
 enum err_code queue_room(struct queue *queue, enum stream stream, size_t bytes, struct err *err)
 {
 	assert((unsigned)stream < STREAM_COUNT);

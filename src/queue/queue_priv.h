@@ -16,6 +16,8 @@ struct queue_ops {
 	const char *name;
 	enum err_code (*append)(
 		struct queue *queue, enum stream stream, struct record *list, struct err *err);
+	enum err_code (*publish)(struct queue *queue, const char *topic, struct record *record,
+		struct err *err); /* NULL: there are no topics */
 	enum err_code (*room)(
 		struct queue *queue, enum stream stream, size_t bytes, struct err *err);
 	enum err_code (*read)(struct queue *queue, enum stream stream,

@@ -93,6 +93,7 @@ static void add_out(struct worker *w, const struct work *work, enum out_target t
 		.out = { .offset = work->offset,
 			.target = target,
 			.reason = code,
+			.topic = work->topic,
 			.key = work->record.key,
 			.headers = headers,
 			.body = work->record.body } };
@@ -264,6 +265,8 @@ void worker_work_end(struct worker *w, struct work *work, enum outcome outcome, 
 		if (work->subject)
 			work->subject->moved = true;
 	}
+	if (outcome == OUTCOME_APPLIED && work->topic.len > 0)
+		add_out(w, work, OUT_TOPIC, ERR_OK, work->record.headers);
 	if (outcome == OUTCOME_QUARANTINED && worker_outs_keep(w, code, &work->record))
 		add_quarantined(w, work, code);
 	if (outcome == OUTCOME_DEAD)

@@ -196,7 +196,7 @@ static bool join_window(struct worker *w, struct work *work, struct err *err)
 /* It was in the queue before the start: it may have been in work when the worker died. */
 static void suspect(struct worker *w, struct work *work)
 {
-	if (!work->route->handler || work->offset >= w->suspect_end)
+	if (!worker_route_calls(work->route) || work->offset >= w->suspect_end)
 		return;
 	work->tried = store_tries(w->store, work->offset);
 	if (w->suspects_left == 0)

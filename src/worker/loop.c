@@ -277,7 +277,7 @@ static bool stopped(const struct worker *w)
 		return false;
 	if (w->mono_ms >= w->stop_deadline_ms - STOP_MARGIN_MS)
 		return true;
-	return w->calls == 0 && w->outs.flying == 0 && w->batch.opened_ms == 0;
+	return w->calls == 0 && !worker_outs_fly(w) && w->batch.opened_ms == 0;
 }
 
 static void hand_over(struct worker *w)

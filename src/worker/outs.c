@@ -5,7 +5,7 @@
  * A crash in between publishes again; at the start the end of each stream is compared with what is
  * still to be published, so that this makes no second copy. A full dlq pauses the routes that need
  * it; a full quarantine drops its oldest, but never an authentic record for a refused one.
- * Deliberately not here: what goes into an output (end.c). */
+ * Deliberately not here: what goes into an output (end.c), and topics of the user's (topics.c). */
 #include "worker_priv.h"
 
 #include <assert.h>
@@ -44,6 +44,20 @@ static struct out_queue *line_of(struct worker *w, const struct out_work *out)
 	return &w->outs.ready[out->refused ? OUT_LINE_REFUSED : OUT_LINE_AUTHENTIC];
 }
 
+static struct out_list *list_of(struct worker *w, const struct out_work *out)
+{
+	return out->line ? &out->line->list : &line_of(w, out)->list;
+}
+
+bool worker_outs_fly(const struct worker *w)
+{
+	bool any = w->outs.flying > 0;
+
+	for (const struct topic_line *line = w->outs.topics; line; line = line->next)
+		any |= line->flying > 0;
+	return any;
+}
+
 static bool all_published(const struct worker *w, enum out_target target)
 {
 	for (size_t i = 0; i < OUT_LINES; i++) {
@@ -76,6 +90,13 @@ void worker_outs_free(struct worker *w)
 	free_list(&w->outs.staged);
 	for (size_t i = 0; i < OUT_LINES; i++)
 		free_list(&w->outs.ready[i].list);
+	while (w->outs.topics) {
+		struct topic_line *line = w->outs.topics;
+
+		w->outs.topics = line->next;
+		free_list(&line->list);
+		free(line);
+	}
 }
 
 bool worker_outs_refusal(enum err_code code)
@@ -96,6 +117,15 @@ static struct out_work *new_out(struct worker *w, const struct item_out *item)
 	out->offset = item->offset;
 	out->n = item->n;
 	out->target = item->target;
+	memcpy(out->id16, item->id16, ID16_LEN);
+	if (item->target == OUT_TOPIC) {
+		out->key = worker_topic_key(item->key);
+		out->line = worker_topic_line(w, item->topic);
+		if (!out->line) {
+			free(out);
+			return NULL;
+		}
+	}
 	out->refused = worker_outs_refusal(item->reason);
 	out->size = item->headers.len + item->key.len + item->body.len;
 	out->bytes = BUF_INIT(JOURNAL_EMBEDDED_MAX);
@@ -107,7 +137,10 @@ static void count_coming(struct worker *w, const struct out_work *out, bool in)
 {
 	const size_t size = in ? out->size : 0 - out->size;
 
-	if (out->target == OUT_DLQ)
+	if (out->line) {
+		out->line->count += in ? 1 : -(size_t)1;
+		out->line->bytes += size;
+	} else if (out->target == OUT_DLQ)
 		w->outs.dlq_coming += size;
 	else if (out->refused)
 		w->outs.refused_coming += size;
@@ -129,12 +162,11 @@ void worker_outs_committed(struct worker *w)
 
 	while ((out = STAILQ_FIRST(&w->outs.staged))) {
 		STAILQ_REMOVE_HEAD(&w->outs.staged, link);
-		STAILQ_INSERT_TAIL(&line_of(w, out)->list, out, link);
+		STAILQ_INSERT_TAIL(list_of(w, out), out, link);
 	}
 }
 
-/* The output itself, from the store, where it waits. */
-static enum err_code load(struct worker *w, struct out_work *out, struct err *err)
+enum err_code worker_outs_fetch(struct worker *w, struct out_work *out, struct err *err)
 {
 	struct item_out item;
 	enum err_code rc = store_out_next(w->store, out->n > 0 ? out->offset : out->offset - 1,
@@ -151,7 +183,7 @@ static enum err_code load(struct worker *w, struct out_work *out, struct err *er
 	return ERR_OK;
 }
 
-static void add_ok(struct worker *w, const struct out_work *out, int64_t stream_offset)
+void worker_outs_ok(struct worker *w, const struct out_work *out, int64_t stream_offset)
 {
 	const struct item item = { .type = ITEM_OUTOK,
 		.outok = { .offset = out->offset, .n = out->n, .stream_offset = stream_offset } };
@@ -209,7 +241,7 @@ static enum err_code load_list(struct worker *w, struct err *err)
 		if (!out)
 			return err_set(err, ERR_NOMEM, "no memory for an output");
 		count_coming(w, out, true);
-		STAILQ_INSERT_TAIL(&line_of(w, out)->list, out, link);
+		STAILQ_INSERT_TAIL(list_of(w, out), out, link);
 		offset = item.offset;
 		n = item.n;
 	}
@@ -245,14 +277,14 @@ static enum err_code match(
 
 	STAILQ_FOREACH(out, &line->list, link)
 	{
-		enum err_code rc = load(w, out, err);
+		enum err_code rc = worker_outs_fetch(w, out, err);
 
 		if (rc != ERR_OK)
 			return rc;
 		if (!slice_eq(out->record.headers, record->headers) ||
 			!slice_eq(out->record.body, record->body))
 			continue;
-		add_ok(w, out, record->offset);
+		worker_outs_ok(w, out, record->offset);
 		STAILQ_REMOVE(&line->list, out, out_work, link);
 		worker_outs_drop(out);
 		return ERR_OK;
@@ -368,7 +400,7 @@ static void not_published(struct worker *w, const struct out_work *out, const st
 static void publish(struct worker *w, struct out_work *out)
 {
 	struct err err = ERR_INIT;
-	enum err_code rc = load(w, out, &err);
+	enum err_code rc = worker_outs_fetch(w, out, &err);
 
 	if (rc != ERR_OK) {
 		worker_break(w, &err);
@@ -406,11 +438,12 @@ void worker_outs_publish(struct worker *w)
 		for (size_t i = 0; i < OUT_LINES; i++)
 			more |= publish_next(w, &w->outs.ready[i]);
 	}
+	worker_topics_publish(w);
 }
 
 int64_t worker_outs_next_ms(const struct worker *w)
 {
-	int64_t next = INT64_MAX;
+	int64_t next = worker_topics_next_ms(w);
 
 	if (w->outs.flying >= WORKER_OUTS_MAX)
 		return next;
@@ -443,10 +476,14 @@ void worker_outputs_back(struct record *list)
 
 void worker_outs_finished(struct worker *w, struct out_work *out)
 {
+	if (out->line) {
+		worker_topic_finished(w, out);
+		return;
+	}
 	assert(w->outs.flying > 0);
 	w->outs.flying--;
 	if (out->record.result == ERR_OK) {
-		add_ok(w, out, out->record.offset);
+		worker_outs_ok(w, out, out->record.offset);
 		if (out->refused)
 			w->outs.refused += out->size;
 		worker_outs_drop(out);

@@ -112,6 +112,13 @@ enum err_code worker_table_bind(struct worker *w, struct table *t, struct err *e
 		rc = w->journaled
 			     ? journal_route(w, &t->routes[i], err)
 			     : store_route(w->store, t->routes[i].name, &t->routes[i].number, err);
+	for (size_t i = 0; rc == ERR_OK && i < t->count; i++) {
+		struct route *r = &t->routes[i];
+
+		if (r->handler && handler_yields(r->handler))
+			r->line = worker_topic_line(w, slice_str(r->config->handler.topic));
+		rc = worker_failed(w, err);
+	}
 	return rc;
 }
 

@@ -34,7 +34,7 @@ size_t worker_places(const struct worker *w, const struct route *r)
 
 static bool paused(const struct worker *w, const struct route *r)
 {
-	return r->dlq_full || w->mono_ms < r->pause_ms;
+	return r->dlq_full || (r->line && worker_topic_full(r->line)) || w->mono_ms < r->pause_ms;
 }
 
 bool worker_run_room(struct worker *w, const struct route *r, enum ready_line line, bool suspect)
@@ -270,6 +270,31 @@ static void call(struct worker *w, struct work *work)
 	called(&work->call);
 }
 
+static void yielded(struct handler_call *call)
+{
+	(void)call;
+}
+
+void worker_run_yield(struct worker *w, struct work *work)
+{
+	struct err err = ERR_INIT;
+
+	work->attempts++;
+	work->call = (struct handler_call){ .event = &work->event,
+		.headers = work->record.headers,
+		.body = work->record.body,
+		.attempt = work->attempts,
+		.route = slice_str(work->route->name),
+		.done = yielded,
+		.owner = work };
+	if (handler_start(work->route->handler, &work->call, &err) != ERR_OK) {
+		worker_break(w, &err);
+		return;
+	}
+	work->topic = work->call.topic;
+	worker_work_end(w, work, OUTCOME_APPLIED, ERR_OK);
+}
+
 /* A suspect: its TRY first, then nothing else until it has reported. */
 static void try_alone(struct worker *w, struct work *work)
 {
@@ -346,6 +371,13 @@ static void start(struct worker *w, struct work *work)
 	int64_t wait_ms = 0;
 
 	leave_line(work);
+	if (r->line) {
+		struct subject *s = work->subject;
+
+		worker_run_yield(w, work);
+		worker_subject_advance(w, s);
+		return;
+	}
 	if (!breaker_admit(&r->breaker, work->attempts > 0, w->mono_ms, &wait_ms))
 		not_admitted(w, work, wait_ms > 0 ? wait_ms : 1);
 	else if (work->suspect)
@@ -395,11 +427,12 @@ static struct work *next_work(struct worker *w, struct route *r, bool *out_again
 /* A route that calls nobody need not be waited for, for the sake of its suspects. */
 static void excuse_suspects(struct worker *w, struct route *r)
 {
+	const bool waits = r->dlq_full || (r->line && worker_topic_full(r->line));
 	struct subject *s;
 	struct work *work;
 
 	for (size_t line = 0; line < LINES; line++) {
-		if (!r->dlq_full && w->mono_ms >= r->held_ms[line])
+		if (!waits && w->mono_ms >= r->held_ms[line])
 			continue;
 		TAILQ_FOREACH(s, &r->ready[line], ready_link)
 		{
@@ -407,7 +440,7 @@ static void excuse_suspects(struct worker *w, struct route *r)
 			s->suspects = 0;
 		}
 	}
-	if (!r->dlq_full)
+	if (!waits)
 		return;
 	TAILQ_FOREACH(work, &r->waiting, line)
 	{

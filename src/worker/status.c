@@ -50,6 +50,7 @@ static void show_routes_locked(struct worker *w)
 			.breaker = r->handler ? r->breaker.state : BREAKER_CLOSED,
 			.calls = (unsigned)r->calls,
 			.paused = r->dlq_full,
+			.for_topic = r->line && worker_topic_full(r->line),
 		};
 	}
 }
@@ -139,6 +140,11 @@ enum err_code worker_ready(struct worker *w, struct err *err)
 				"the dead letters are full: route \"%s\" waits; replay or drop "
 				"some",
 				b->routes[i].name);
+		else if (b->routes[i].for_topic)
+			rc = err_set(err, ERR_FULL,
+				"route \"%s\" waits: its topic takes no records, and too many "
+				"wait for it",
+				b->routes[i].name);
 	}
 	lock_give(&b->lock);
 	return rc;
@@ -177,7 +183,7 @@ static enum err_code put_route(struct buf *out, const struct board_route *r, str
 	if (rc == ERR_OK)
 		rc = json_put_int(out, "calls", r->calls, err);
 	if (rc == ERR_OK)
-		rc = json_put_bool(out, "paused", r->paused, err);
+		rc = json_put_bool(out, "paused", r->paused || r->for_topic, err);
 	return rc == ERR_OK ? buf_put_str(out, "}", err) : rc;
 }
 

@@ -13,6 +13,16 @@ static bool accepted_in_spite_of(const struct work *work, enum err_code code)
 	return slice_eq_str(work->event.redrive, err_name(code));
 }
 
+/* Replayed for the sake of its output, which its topic refused after it had changed the state. */
+static bool is_its_own(const struct work *work, const struct item_version *stored)
+{
+	return work->redrive != 0 && work->route->line &&
+	       slice_eq(stored->event_id, work->event.id) &&
+	       slice_eq(stored->source, work->event.source) &&
+	       stored->version.kind == work->event.version.kind &&
+	       stored->version.value == work->event.version.value;
+}
+
 /* What is known of the entity: read once for each turn. False: broken. */
 static bool read_state(struct worker *w, struct work *work)
 {
@@ -20,13 +30,14 @@ static bool read_state(struct worker *w, struct work *work)
 	struct err err = ERR_INIT;
 	enum err_code rc;
 
-	work->has_stored = false;
+	work->has_stored = work->is_stored = false;
 	if (work->event.entity.len == 0)
 		return true;
 	rc = store_version(w->store, work->subject_bytes, &stored, &w->text, &err);
 	if (rc == ERR_OK) {
 		work->has_stored = true;
 		work->stored = stored.version;
+		work->is_stored = is_its_own(work, &stored);
 	} else if (rc != ERR_NOT_FOUND) {
 		worker_break(w, &err);
 	}
@@ -40,7 +51,7 @@ static struct verdict judge_version(struct worker *w, const struct work *work)
 		.has_entity = work->event.entity.len > 0,
 		.version = work->event.version,
 		.base = work->event.base,
-		.stored = work->has_stored ? &work->stored : NULL,
+		.stored = work->has_stored && !work->is_stored ? &work->stored : NULL,
 		.any_kind = accepted_in_spite_of(work, ERR_VERSION_TYPE),
 		.now_ms = w->wall_ms,
 		.gap_deadline_ms = work->parked && work->reason == PARK_GAP ? work->deadline_ms : 0,
@@ -100,6 +111,10 @@ void worker_work_turn(struct worker *w, struct work *work)
 	case ACTION_SKIP:
 	case ACTION_DUPLICATE:
 	case ACTION_RUN: break;
+	}
+	if (work->route->line && !worker_topic_full(work->route->line)) {
+		worker_run_yield(w, work);
+		return;
 	}
 	if (work->route->handler) {
 		worker_run_place(w, work);

@@ -101,6 +101,8 @@ struct route {
 	const struct route_config *config; /* NULL: no route fits (name "") */
 	const char *name;
 	struct handler *handler; /* NULL where there is nothing to call */
+	/* Where it yields outputs and calls nobody; set when it is bound. */
+	struct topic_line *line;
 	struct table *table;
 	uint16_t number;
 	struct breaker breaker;
@@ -128,6 +130,11 @@ void worker_table_close(struct table **table);
 struct route *worker_table_match(struct table *table, const struct event *event);
 struct route *worker_table_number(
 	struct table *table, uint16_t number); /* NULL: not in this config */
+/* Does it call anybody, who may make the worker die? */
+static inline bool worker_route_calls(const struct route *r)
+{
+	return r->handler && !r->line;
+}
 /* Make `fresh` the table in use; breakers of destinations that stay keep their state. */
 void worker_table_swap(struct worker *w, struct table *fresh);
 void worker_table_unref(struct worker *w, struct table *table);
@@ -193,11 +200,13 @@ struct work {
 	enum err_code last_code;
 	uint64_t redrive;
 	bool has_stored;
+	bool is_stored;        /* by this very event */
 	struct version stored; /* of the entity, read at its turn */
 	struct record record;
 	struct event event;
 	struct slice subject_bytes; /* borrowed; a kept work has its subject */
 	char error[ERR_TEXT_MAX];
+	struct slice topic; /* it is published there once it has ended; empty: nowhere */
 	struct handler_call call;
 	struct buf bytes;
 };
@@ -259,7 +268,11 @@ struct out_work {
 	int64_t offset;
 	uint32_t n;
 	enum out_target target;
-	bool refused; /* a kept request whose signature did not verify */
+	uint8_t id16[ID16_LEN];
+	struct topic_line *line; /* OUT_TOPIC: that topic's */
+	uint16_t key;            /* of those that wait for each other */
+	unsigned refusals;       /* its topic said so often that it is too large */
+	bool refused;            /* a kept request whose signature did not verify */
 	size_t size;
 	struct buf bytes;
 	struct record record;
@@ -272,10 +285,25 @@ struct out_queue {
 	struct out_list list;
 	int64_t retry_ms; /* monotonic: nothing of it is published before */
 };
+/* topics.c: the outputs to one topic. Those of one key go one after the other, each when the one
+ * before is there. */
+#define TOPIC_KEYS 1024 /* keys that share a number wait for each other too */
+struct topic_line {
+	struct topic_line *next;
+	struct out_list list; /* committed, in order */
+	size_t count, bytes;  /* decided and not published */
+	size_t flying;
+	bool alone;                /* the one that flies shall have no company */
+	bool failing;              /* said so */
+	int64_t retry_ms;          /* monotonic: nothing of it is published before */
+	uint8_t flies[TOPIC_KEYS]; /* whose turn it is */
+	char name[];
+};
 struct outs {
 	struct out_list staged;
 	struct out_queue ready[OUT_LINES];
-	size_t flying;
+	struct topic_line *topics; /* they stay as long as the worker */
+	size_t flying;             /* to the streams */
 	bool dlq_full;
 	size_t dlq_need;            /* the largest that found no room */
 	size_t dlq_coming;          /* bytes decided for the dlq that do not stand there yet */
@@ -294,6 +322,21 @@ void worker_outs_publish(struct worker *w);
 int64_t worker_outs_next_ms(const struct worker *w); /* when there is something to publish */
 void worker_outs_finished(struct worker *w, struct out_work *out);
 void worker_outs_upkeep(struct worker *w);
+/* The output itself, from the store, into its record. */
+MUST_CHECK enum err_code worker_outs_fetch(struct worker *w, struct out_work *out, struct err *err);
+/* It stands there, or is given up: it waits no longer. */
+void worker_outs_ok(struct worker *w, const struct out_work *out, int64_t stream_offset);
+bool worker_outs_fly(const struct worker *w); /* is any on its way? */
+
+/* topics.c */
+struct topic_line *worker_topic_line(struct worker *w, struct slice topic); /* NULL: broken */
+/* So much waits for this topic that its routes must. */
+bool worker_topic_full(const struct topic_line *line);
+/* Which of those that wait for each other. */
+uint16_t worker_topic_key(struct slice key);
+void worker_topics_publish(struct worker *w);
+int64_t worker_topics_next_ms(const struct worker *w);
+void worker_topic_finished(struct worker *w, struct out_work *out);
 bool worker_outs_dlq_room(struct worker *w, size_t bytes);
 /* Is there room for a quarantined record? Only refused requests may be turned away; counted. */
 bool worker_outs_keep(struct worker *w, enum err_code code, const struct record *record);
@@ -330,7 +373,8 @@ struct board_route {
 	uint64_t parked;
 	enum breaker_state breaker;
 	unsigned calls;
-	bool paused;
+	bool paused;    /* the dead letters are full */
+	bool for_topic; /* it waits for its topic */
 };
 struct board {
 	struct lock lock;
@@ -508,6 +552,8 @@ void worker_work_turn(struct worker *w, struct work *work);
 
 /* run.c: calls and their results. */
 void worker_run_place(struct worker *w, struct work *work);
+/* A route that calls nobody: done at once, with an output. */
+void worker_run_yield(struct worker *w, struct work *work);
 void worker_run_leave(struct work *work); /* it no longer waits for a place */
 void worker_run_pump(struct worker *w);
 void worker_run_committed(struct worker *w); /* a TRY may have become durable */

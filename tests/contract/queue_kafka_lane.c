@@ -227,7 +227,7 @@ static void a_record_goes_to_a_topic_of_the_users(struct cluster *c)
 	process_open(&a, c, 'a');
 	for (uint64_t i = 0; i < 8; i++)
 		assert_int_equal(
-			queue_kafka_publish(a.lane, topic, plain_list(i, 1, BODY), &err), ERR_OK);
+			queue_publish(a.lane, topic, plain_list(i, 1, BODY), &err), ERR_OK);
 	kit_sink_wait(&a.outputs, 8);
 	for (size_t i = 0; i < 8; i++)
 		assert_int_equal(kit_sink_at(&a.outputs, i).result, ERR_OK);

@@ -2,7 +2,8 @@
  * over one log, as several processes have over one partition.
  *
  * On demand an append stands in the log twice (twins), or comes late (late: it waits until
- * journal_log_release()), or a queue reads nothing any more (deaf) or reaches nobody (cut).
+ * journal_log_release()), or a queue reads nothing any more (deaf) or reaches nobody (cut). Topics
+ * of the user's are one list; they can be away, take small records alone, or answer when told.
  * Included by test programs only. */
 #pragma once
 
@@ -39,6 +40,14 @@ struct journal_log {
 	struct jq_entry journal[JQ_MAX];
 	int64_t journal_first, journal_end;
 	size_t largest; /* record of the journal, in bytes */
+	/* What was published, to whatever topic, in order. */
+	struct jq_stream topics;
+	bool topics_away;      /* nothing arrives */
+	size_t topics_largest; /* 0: any size; larger bodies are refused */
+	bool topics_hold;      /* what arrives is not answered before jq_answer() */
+	struct record *unanswered[64];
+	size_t unanswered_count;
+	int topic_tries;
 };
 /* One process's way to it. */
 struct journal_queue {
@@ -69,11 +78,13 @@ static inline void journal_log_init(struct journal_log *log)
 
 static inline void journal_log_done(struct journal_log *log)
 {
-	for (size_t s = 0; s < STREAM_COUNT; s++) {
-		for (int64_t i = 0; i < log->streams[s].end; i++) {
-			if (log->streams[s].at[i])
-				free(log->streams[s].at[i]->bytes);
-			free(log->streams[s].at[i]);
+	for (size_t s = 0; s <= STREAM_COUNT; s++) {
+		struct jq_stream *stream = s < STREAM_COUNT ? &log->streams[s] : &log->topics;
+
+		for (int64_t i = 0; i < stream->end; i++) {
+			if (stream->at[i])
+				free(stream->at[i]->bytes);
+			free(stream->at[i]);
 		}
 	}
 	for (int64_t i = 0; i < log->journal_end; i++)
@@ -102,10 +113,9 @@ static inline bool jq_wait_locked(struct journal_queue *q, int64_t deadline_ms)
 
 /* ---- streams ---- */
 
-static inline int64_t jq_put_locked(
-	struct journal_log *log, enum stream stream, const struct record *r, int64_t time_ms)
+static inline int64_t jq_keep_locked(
+	struct journal_log *log, struct jq_stream *s, const struct record *r, int64_t time_ms)
 {
-	struct jq_stream *s = &log->streams[stream];
 	struct jq_record *kept = calloc(1, sizeof(*kept));
 	uint8_t *p = malloc(r->headers.len + r->key.len + r->body.len + 1);
 
@@ -128,6 +138,58 @@ static inline int64_t jq_put_locked(
 	s->at[s->end++] = kept;
 	cond_broadcast(&log->news);
 	return s->end - 1;
+}
+
+static inline int64_t jq_put_locked(
+	struct journal_log *log, enum stream stream, const struct record *r, int64_t time_ms)
+{
+	return jq_keep_locked(log, &log->streams[stream], r, time_ms);
+}
+
+static enum err_code jq_publish(
+	struct queue *queue, const char *topic, struct record *r, struct err *err)
+{
+	struct journal_queue *q = jq_of(queue);
+	struct journal_log *log = q->log;
+	bool answer;
+
+	(void)topic;
+	(void)err;
+	lock_take(&log->lock);
+	log->topic_tries++;
+	r->result = ERR_OK;
+	if (q->cut || log->topics_away)
+		r->result = ERR_UNAVAILABLE;
+	else if (log->topics_largest && r->body.len > log->topics_largest)
+		r->result = ERR_LIMIT;
+	else
+		r->offset = jq_keep_locked(log, &log->topics, r, q->clock->wall_ms(q->clock));
+	answer = !log->topics_hold || r->result != ERR_OK;
+	if (!answer) {
+		assert(log->unanswered_count < 64);
+		log->unanswered[log->unanswered_count++] = r;
+	}
+	lock_give(&log->lock);
+	if (answer)
+		q->opts.outputs_done(q->opts.outputs_ctx, r);
+	return ERR_OK;
+}
+
+/* What waits for its answer gets this one. */
+static inline void jq_answer(struct journal_queue *q, enum err_code result)
+{
+	struct record *list[64];
+	size_t count;
+
+	lock_take(&q->log->lock);
+	count = q->log->unanswered_count;
+	memcpy(list, q->log->unanswered, sizeof(list));
+	q->log->unanswered_count = 0;
+	lock_give(&q->log->lock);
+	for (size_t i = 0; i < count; i++) {
+		list[i]->result = result;
+		q->opts.outputs_done(q->opts.outputs_ctx, list[i]);
+	}
 }
 
 static enum err_code jq_append(
@@ -436,6 +498,7 @@ static void jq_close(struct queue *queue)
 static const struct queue_ops jq_ops = {
 	.name = "journal",
 	.append = jq_append,
+	.publish = jq_publish,
 	.room = jq_room,
 	.read = jq_read,
 	.release = jq_release,

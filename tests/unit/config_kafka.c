@@ -168,6 +168,44 @@ static void mistakes_have_their_place(void **state)
 	}
 }
 
+#define TOPIC(name) "\"routes\":[{\"name\":\"out\",\"handler\":{\"type\":\"topic\"" name "}}]"
+#define ROUTED(name) "{" KAFKA("\"topic\":\"t\",", "") "," TOPIC(",\"topic\":\"" name "\"") "}"
+
+/* A topic that routes publish to is none that postern reads. */
+static void a_routes_topic(void **state)
+{
+	static const struct {
+		const char *text, *words;
+	} rows[] = {
+		{ "{" TOPIC(",\"topic\":\"other\"") "}",
+			"needs \"queue\": {\"backend\": \"kafka\"}" },
+		{ "{" KAFKA("", "") "," TOPIC("") "}", "needs \"topic\"" },
+		{ "{" KAFKA("", "") "," TOPIC(",\"topic\":\"o\",\"timeout_ms\":1") "}",
+			"has no such member" },
+		{ ROUTED("t"), "is a topic of postern's own" },
+		{ ROUTED("t.journal"), "is a topic of postern's own" },
+		{ ROUTED("t.dlq"), "is a topic of postern's own" },
+		{ ROUTED("t.quarantine"), "is a topic of postern's own" },
+		{ ROUTED("t.control"), "is a topic of postern's own" },
+		{ ROUTED("a b"), "A-Z a-z 0-9 . _ -" },
+		{ ROUTED(""), "must have 1 to 249 bytes" },
+	};
+	struct files *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		bool found = false;
+
+		assert_int_equal(files_load(f, rows[i].text, NULL), ERR_CONFIG);
+		for (size_t p = 0; p < f->report.count; p++)
+			found |= strstr(f->report.problems[p].text, rows[i].words) != NULL;
+		if (!found)
+			fail_msg("row %zu: no problem says: %s", i, rows[i].words);
+	}
+	files_must_load(f, ROUTED("t.other"), NULL);
+	assert_int_equal(f->config->routes[0].handler.type, HANDLER_TOPIC);
+	assert_string_equal(f->config->routes[0].handler.topic, "t.other");
+}
+
 static void a_long_topic_leaves_room_for_the_others(void **state)
 {
 	struct files *f = *state;
@@ -328,6 +366,7 @@ int main(void)
 		TEST(defaults_of_kafka),
 		TEST(properties_become_texts),
 		TEST(mistakes_have_their_place),
+		TEST(a_routes_topic),
 		TEST(a_long_topic_leaves_room_for_the_others),
 		TEST(what_does_nothing_on_kafka_is_told),
 		TEST(senders_that_never_try_again_are_spooled),

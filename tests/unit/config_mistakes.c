@@ -98,8 +98,6 @@ static void what_is_not_supported_yet(void **state)
 		{ SOURCE("\"lane\":\"x\""), "/sources/a/lane", 2, "not supported yet" },
 		{ ROUTE("\"name\":\"x\",\"handler\":{\"type\":\"plugin\"}"),
 			"/routes/0/handler/type", 2, "\"plugin\" is not supported yet" },
-		{ ROUTE("\"name\":\"x\",\"handler\":{\"type\":\"topic\"}"),
-			"/routes/0/handler/type", 2, "\"topic\" is not supported yet" },
 	};
 
 	check_rows(*state, rows, ARRAY_LEN(rows));

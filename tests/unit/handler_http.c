@@ -340,6 +340,28 @@ static void mistakes_are_reported(void **state)
 	}
 }
 
+/* Nobody is called: the caller is told where the event goes. */
+static void topic_yields_its_name(void **state)
+{
+	struct world *world = *state;
+	struct handler_opts opts = { 0 };
+	struct job job;
+
+	job_init(world, &job, "/");
+	job.route.handler.type = HANDLER_TOPIC;
+	job.route.handler.topic = "orders";
+	opts.route = &job.route;
+	assert_int_equal(handler_open(&opts, &job.handler, NULL), ERR_OK);
+	assert_true(handler_yields(job.handler));
+	assert_false(handler_is_none(job.handler));
+	assert_int_equal(handler_start(job.handler, &job.call, NULL), ERR_OK);
+	wait_for(world, 1);
+	assert_int_equal(job.call.verdict, HANDLER_DONE);
+	assert_int_equal(job.call.code, ERR_OK);
+	assert_true(slice_eq_str(job.call.topic, "orders"));
+	handler_close(&job.handler);
+}
+
 static void none_is_done_at_once(void **state)
 {
 	struct world *world = *state;
@@ -393,6 +415,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_key_signs, open_world, close_world),
 		cmocka_unit_test_setup_teardown(mistakes_are_reported, open_world, close_world),
 		cmocka_unit_test_setup_teardown(none_is_done_at_once, open_world, close_world),
+		cmocka_unit_test_setup_teardown(topic_yields_its_name, open_world, close_world),
 		cmocka_unit_test_setup_teardown(a_stopping_client_cancels, open_world, close_world),
 	};
 
