@@ -47,6 +47,9 @@ struct event {
 	struct slice replay;     /* 64 hex digits, or empty */
 	struct slice quarantine; /* a code's name, or empty */
 	struct slice redrive;    /* set when an operator replayed it */
+	struct slice refetch;    /* "true": a hint; fetch the object before acting on it */
+	/* First and last number of the batch that it came in. */
+	struct slice gap_first, gap_last;
 	uint8_t attempt[ATTEMPT_LEN];
 	const struct header *kept; /* encoding only: request headers that the scheme read */
 	size_t kept_count;

@@ -53,7 +53,11 @@ MUST_CHECK enum err_code pkey_from_ec(enum pkey_type curve, struct slice x, stru
 /* 32 bytes; d as well, or empty: then it is a public key. With d alone x is computed. */
 MUST_CHECK enum err_code pkey_from_ed25519(
 	struct slice x, struct slice d, struct pkey **out, struct err *err);
+/* A fresh private key: RSA of 2048 bits, a curve, Ed25519. ERR_UNSUPPORTED for PKEY_RSA_PSS. */
+MUST_CHECK enum err_code pkey_make(enum pkey_type type, struct pkey **out, struct err *err);
 void pkey_close(struct pkey **pkey);
+/* Appends the public half as SubjectPublicKeyInfo in DER. */
+MUST_CHECK enum err_code pkey_put_spki(const struct pkey *pkey, struct buf *out, struct err *err);
 
 enum pkey_type pkey_type(const struct pkey *pkey);
 bool pkey_is_private(const struct pkey *pkey);

@@ -17,10 +17,12 @@
 #include "postern/config.h"
 #include "postern/crypto.h"
 #include "postern/event.h"
+#include "postern/json.h"
 
 #define SCHEME_SIGNATURES_MAX 16
 #define SCHEME_KEYS_MAX 8
-#define SCHEME_ECHO_MAX KIB(1) /* of a handshake's or ack's body */
+#define SCHEME_DECODED_MAX MIB(1024) /* of one request; in truth a small multiple of its body */
+#define SCHEME_ECHO_MAX KIB(1)       /* of a handshake's or ack's body */
 
 struct scheme;
 /* Reads the keys. The source may go once this has returned. */
@@ -49,7 +51,7 @@ struct scheme_verdict {
 };
 #define SCHEME_VERDICT_INIT                                                                        \
 	((struct scheme_verdict){                                                                  \
-		.key = -1, .signed_ms = INT64_MIN, .captures = BUF_INIT(KIB(64)) })
+		.key = -1, .signed_ms = INT64_MIN, .captures = BUF_INIT(SCHEME_DECODED_MAX) })
 void scheme_verdict_done(struct scheme_verdict *v);
 /* The cheap part, before the body was read: is there a signature, is its time well-formed. ERR_OK
  * when only the whole request can tell (also when sig or time point into the body). Freshness is
@@ -60,7 +62,8 @@ enum err_code scheme_precheck(const struct scheme *scheme, const struct scheme_r
 void scheme_verify(const struct scheme *scheme, const struct scheme_request *rq, int64_t now_ms,
 	struct scheme_verdict *out);
 
-/* The mapping, after a verdict of ERR_OK. Slices point into the request, the verdict or *text.
+/* The mapping, after a verdict of ERR_OK: one event, or one for each element of the array that
+ * `items` names. Slices point into the request, the verdict or *text.
  *
  * ERR_MISSING_EVENT_ID: nothing found for the id, or only empty text. ERR_MALFORMED_BODY: a body
  * that had to be read and cannot be; a version or base that cannot be read; an id, type, entity or
@@ -70,9 +73,15 @@ struct scheme_mapped {
 	enum err_code code;
 	struct slice id, type, entity, base;
 	struct version version;
-	/* What postern-replay carries: SHA-256 of the signed bytes, with replay_scope "type" also
-	 * of a zero byte and the type. Only for sources whose id is unsigned while something of the
-	 * body is signed. Set also when code is not ERR_OK. */
+	bool has_no_id;      /* id "none": the sender gives none, and no two events are the same */
+	struct slice body;   /* what the event's record holds: the request's body, or the element */
+	bool is_item;        /* body is an element: */
+	size_t index;        /* its place */
+	struct slice gap[2]; /* first and last number of the batch; empty: none */
+	/* What postern-replay carries: SHA-256 of the signed bytes, for an element also of a zero
+	 * byte and its index, with replay_scope "type" also of a zero byte and the type. Only for
+	 * sources whose id is unsigned while something of the body is signed; and in place of the
+	 * signed bytes the nonce, where there is one. Set also when code is not ERR_OK. */
 	bool has_replay;
 	/* replay is the SHA-256 of the raw body, so that nobody need compute that again. */
 	bool replay_is_digest;
@@ -80,10 +89,27 @@ struct scheme_mapped {
 	struct buf text;
 	char detail[ERR_TEXT_MAX];
 };
-#define SCHEME_MAPPED_INIT ((struct scheme_mapped){ .text = BUF_INIT(KIB(64)) })
+#define SCHEME_MAPPED_INIT ((struct scheme_mapped){ .text = BUF_INIT(SCHEME_DECODED_MAX) })
 void scheme_mapped_done(struct scheme_mapped *m);
 void scheme_map(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_mapped *out);
+/* All events of a request, one after the other:
+ *
+ *   struct scheme_events events = SCHEME_EVENTS_INIT;
+ *   while (scheme_events_next(scheme, rq, verdict, &events, &mapped)) ...
+ *
+ * An empty array has none, and is fine. A body that cannot be split is one event, of
+ * ERR_MALFORMED_BODY. Where a body is not split this gives what scheme_map() gives, once;
+ * scheme_map() gives the first of several, and ERR_OK with an empty id when there is none. */
+struct scheme_events {
+	bool has_started;
+	size_t at, index;
+	struct json_value array; /* private */
+};
+#define SCHEME_EVENTS_INIT ((struct scheme_events){ .has_started = false })
+bool scheme_events_next(const struct scheme *scheme, const struct scheme_request *rq,
+	const struct scheme_verdict *verdict, struct scheme_events *events,
+	struct scheme_mapped *out);
 
 /* Handshakes and fixed answers. */
 #define SCHEME_ANSWER_HEADERS 3
@@ -129,6 +155,8 @@ bool scheme_id_is_signed(const struct scheme *scheme);     /* signed or derived 
 bool scheme_entity_is_signed(const struct scheme *scheme); /* all references of its templates */
 /* Is this header read by the scheme, and not a credential by itself? (postern-h-*) */
 bool scheme_keeps_header(const struct scheme *scheme, struct slice name);
+bool scheme_splits(const struct scheme *scheme);    /* a body may hold any number of events */
+bool scheme_refetches(const struct scheme *scheme); /* an event is only a hint */
 /* Does verifying or mapping need the URL's query? Records do not keep it. */
 bool scheme_reads_query(const struct scheme *scheme);
 /* Is the value of this request header secret (signature, token)? For redaction. */
@@ -140,6 +168,9 @@ struct scheme_audit {
 	const char *id;      /* "signed", "derived", "UNSIGNED", "none" */
 	const char *retries; /* "none", "short", "patient" */
 	bool weak;           /* contract section 1, lint --strict */
+	bool refetch;        /* an event is a hint: fetch the object before acting on it */
+	bool has_gap;        /* batches are numbered: a missing one shows */
+	bool has_nonce;      /* a value that comes twice is a replay */
 };
 void scheme_audit(const struct scheme *scheme, struct scheme_audit *out);
 
@@ -160,15 +191,25 @@ struct scheme_draft {
 struct scheme_signed {
 	struct header headers[SCHEME_DRAFT_HEADERS]; /* into text */
 	size_t header_count;
-	struct buf text, body;
+	/* body: the draft's, but for members and parameters that were put into it; a signature that
+	 * stands in the body is put there also without fill_body. query: that of the draft's URL,
+	 * and what the scheme adds. */
+	struct buf text, body, query;
+	bool has_query;
 };
 #define SCHEME_SIGNED_INIT                                                                         \
-	((struct scheme_signed){ .text = BUF_INIT(KIB(64)), .body = BUF_INIT(MIB(16)) })
+	((struct scheme_signed){ .text = BUF_INIT(KIB(64)),                                        \
+		.body = BUF_INIT(MIB(16)),                                                         \
+		.query = BUF_INIT(KIB(64)) })
 void scheme_signed_done(struct scheme_signed *s);
-/* ERR_UNSUPPORTED when the scheme cannot sign (asymmetric, token of others). ERR_USAGE when what
- * was given has no place in the request; the text says why. */
+/* By the first alternative of verify. ERR_UNSUPPORTED when the source has no key that signs (of
+ * public keys receivers have one half, unless the file is a private key in PEM). ERR_USAGE when
+ * what was given has no place in the request; the text says why. */
 MUST_CHECK enum err_code scheme_sign(const struct scheme *scheme, const struct scheme_draft *draft,
 	struct scheme_signed *out, struct err *err);
+/* Is the body of this sender a form (and not JSON)? */
+bool scheme_takes_form(const struct scheme *scheme);
+bool scheme_wraps_json(const struct scheme *scheme); /* is the JSON a field of a form? */
 bool scheme_has_time(const struct scheme *scheme); /* a signed time: stale and future make sense */
 /* Does the id come from bytes that the sender chose for it (not from a digest of the body)? */
 bool scheme_has_id(const struct scheme *scheme);

@@ -4,6 +4,7 @@
  *
  * The config is written last: where there is one, init was whole. */
 #include "commands.h"
+#include "preset_needs.h"
 
 #include "postern/file.h"
 #include "postern/json.h"
@@ -17,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOURCES_MAX 64
+#define SOURCES_MAX 128
 #define KEY_BYTES 32
 #define TEXT_MAX MIB(1)
 #define URL_BASE "http://127.0.0.1:8080/hooks/"
@@ -28,14 +29,16 @@
 struct source {
 	struct slice name;
 	const char *preset;
-	char secret[128]; /* wiped when it was written and shown */
+	struct preset_needs needs;
+	char secret[NEEDS_TEXT_MAX]; /* wiped when it was written and shown; "": there is none */
 };
 
 struct init {
 	const char *dir;
 	struct source sources[SOURCES_MAX];
 	size_t count;
-	char *written[SOURCES_MAX + 3]; /* taken away again when a later file fails */
+	char *written[SOURCES_MAX * (1 + NEEDS_SECRETS_MAX) +
+		      3]; /* taken away again when a later file fails */
 	size_t written_count;
 };
 
@@ -44,13 +47,24 @@ struct init {
 
 static int no_preset(const struct cli *cli, const char *given)
 {
-	char list[512];
-	size_t at = 0;
+	struct buf list = BUF_INIT(KIB(8));
+	const char *nearest = NULL;
+	unsigned best = 3;
+	int status;
 
-	for (size_t i = 0; i < preset_count() && at < sizeof(list); i++)
-		at += (size_t)snprintf(
-			list + at, sizeof(list) - at, "%s%s", i ? ", " : "", preset_name(i));
-	return cli_usage(cli, "there is no preset \"%s\"; there are %s", given, list);
+	for (size_t i = 0; i < preset_count(); i++) {
+		unsigned distance = text_distance(slice_str(given), slice_str(preset_name(i)));
+
+		nearest = distance < best ? preset_name(i) : nearest;
+		best = distance < best ? distance : best;
+		err_ignored(buf_putf(&list, NULL, "%s%s", i ? ", " : "", preset_name(i)));
+	}
+	status = nearest ? cli_usage(cli, "there is no preset \"%s\"; did you mean \"%s\"?", given,
+				   nearest)
+			 : cli_usage(cli, "there is no preset \"%s\"; there are %s", given,
+				   buf_str(&list));
+	buf_done(&list);
+	return status;
 }
 
 /* "NAME=PRESET", or a preset that gives the source its name. */
@@ -59,6 +73,7 @@ static int add_source(const struct cli *cli, struct init *init, const char *arg)
 	const char *equals = strchr(arg, '=');
 	const char *preset = equals ? equals + 1 : arg;
 	struct source *source = &init->sources[init->count];
+	struct err err = ERR_INIT;
 
 	if (init->count == SOURCES_MAX)
 		return cli_usage(cli, "at most %d sources", SOURCES_MAX);
@@ -79,6 +94,8 @@ static int add_source(const struct cli *cli, struct init *init, const char *arg)
 			return cli_usage(
 				cli, "two sources named \"%.*s\"", SLICE_FMT(source->name));
 	}
+	if (preset_needs_of(source->preset, &source->needs, &err) != ERR_OK)
+		return cli_fail(&err);
 	init->count++;
 	return 0;
 }
@@ -99,39 +116,6 @@ static int read_args(const struct cli *cli, struct init *init)
 /* ---- keys --------------------------------------------------------------------------------------
  */
 
-/* A fresh key as the preset's `key` encoding wants it: text and hex are hex digits, base64 is
- * base64, each behind the prefix that people know it by. */
-static enum err_code make_secret(struct source *source, struct err *err)
-{
-	struct buf form = BUF_INIT(64), text = BUF_INIT(sizeof(source->secret) - 1);
-	struct json_value key = { .type = JSON_ABSENT };
-	uint8_t bytes[KEY_BYTES];
-	char hex[2 * KEY_BYTES + 1];
-	const char *prefix;
-	enum err_code rc = json_get(preset_text(source->preset), "/verify/key", &key, err);
-
-	random_bytes(bytes, sizeof(bytes));
-	if (rc == ERR_OK && key.type != JSON_ABSENT)
-		rc = json_text(key, &form, err);
-	prefix = strchr(buf_str(&form), ':');
-	if (rc == ERR_OK)
-		rc = buf_put_str(&text, prefix ? prefix + 1 : "", err);
-	if (rc == ERR_OK && slice_starts(buf_slice(&form), SLICE_LIT("base64"))) {
-		rc = text_base64((struct slice){ bytes, sizeof(bytes) }, &text, err);
-	} else if (rc == ERR_OK) {
-		text_hex(bytes, sizeof(bytes), hex);
-		rc = buf_put_str(&text, hex, err);
-		explicit_bzero(hex, sizeof(hex));
-	}
-	if (rc == ERR_OK)
-		memcpy(source->secret, buf_str(&text), text.len + 1);
-	explicit_bzero(bytes, sizeof(bytes));
-	buf_wipe(&text);
-	buf_done(&text);
-	buf_done(&form);
-	return rc;
-}
-
 static void make_token(char out[2 * KEY_BYTES + 1])
 {
 	uint8_t bytes[KEY_BYTES];
@@ -146,20 +130,38 @@ static void make_token(char out[2 * KEY_BYTES + 1])
 
 /* A source of this name is there to try things with, so it maps what its preset leaves open. */
 static const char demo_mapping[] =
-	"\n      \"entity\": \"json:/entity\", \"version\": \"json:/version\",";
+	",\n      \"entity\": \"json:/entity\", \"version\": \"json:/version\"";
+
+static enum err_code put_secrets(struct buf *out, const struct source *source, struct err *err)
+{
+	enum err_code rc = buf_put_str(out, ",\n      \"secrets\": {", err);
+
+	for (size_t i = 0; rc == ERR_OK && i < source->needs.secret_count; i++)
+		rc = buf_putf(out, err, "%s\"%s\": {\"file\": \"" KEYS_DIR "/%.*s.%s\"}",
+			i > 0 ? ", " : "", source->needs.secrets[i], SLICE_FMT(source->name),
+			source->needs.secrets[i]);
+	return rc == ERR_OK ? buf_put_str(out, "}", err) : rc;
+}
 
 static enum err_code put_source(
 	struct buf *out, const struct source *source, bool last, struct err *err)
 {
 	bool demo = slice_eq_str(source->name, "demo");
+	enum err_code rc = buf_putf(out, err, "    \"%.*s\": {\n      \"preset\": \"%s\"%s",
+		SLICE_FMT(source->name), source->preset, demo ? demo_mapping : "");
 
-	return buf_putf(out, err,
-		"    \"%.*s\": {\n"
-		"      \"preset\": \"%s\",%s\n"
-		"      \"keys\": [{\"file\": \"keys/%.*s.key\", \"role\": \"current\"}]\n"
-		"    }%s\n",
-		SLICE_FMT(source->name), source->preset, demo ? demo_mapping : "",
-		SLICE_FMT(source->name), last ? "" : ",");
+	/* The address that this machine has; a sender outside signs another one. */
+	if (rc == ERR_OK && source->needs.public_url)
+		rc = buf_putf(out, err, ",\n      \"public_url\": \"" URL_BASE "%.*s\"",
+			SLICE_FMT(source->name));
+	if (rc == ERR_OK && source->needs.secret_count > 0)
+		rc = put_secrets(out, source, err);
+	if (rc == ERR_OK && source->needs.key != KEY_NONE)
+		rc = buf_putf(out, err,
+			",\n      \"keys\": [{\"file\": \"" KEYS_DIR
+			"/%.*s.key\", \"role\": \"current\"}]",
+			SLICE_FMT(source->name));
+	return rc == ERR_OK ? buf_putf(out, err, "\n    }%s\n", last ? "" : ",") : rc;
 }
 
 /* Data does not belong beside a config of the system. */
@@ -264,8 +266,9 @@ static enum err_code give_away(const struct init *init, const char *name, struct
 static enum err_code write_secret(
 	struct init *init, const char *name, const char *secret, struct err *err)
 {
-	struct buf text = BUF_INIT(256);
-	enum err_code rc = buf_reserve(&text, 256, err); /* growing would leave copies */
+	struct buf text = BUF_INIT(NEEDS_TEXT_MAX + 2);
+	/* Growing would leave copies. */
+	enum err_code rc = buf_reserve(&text, NEEDS_TEXT_MAX + 1, err);
 
 	if (rc == ERR_OK)
 		rc = buf_putf(&text, err, "%s\n", secret);
@@ -278,18 +281,42 @@ static enum err_code write_secret(
 	return rc;
 }
 
-static enum err_code write_keys(struct init *init, struct err *err)
+/* The words that a source's scheme compares with. */
+static enum err_code write_words(struct init *init, const struct source *source, struct err *err)
 {
-	char token[2 * KEY_BYTES + 1], name[100];
+	char token[2 * KEY_BYTES + 1], name[200];
 	enum err_code rc = ERR_OK;
 
-	for (size_t i = 0; rc == ERR_OK && i < init->count; i++) {
-		(void)snprintf(
-			name, sizeof(name), "keys/%.*s.key", SLICE_FMT(init->sources[i].name));
-		rc = make_secret(&init->sources[i], err);
-		if (rc == ERR_OK)
-			rc = write_secret(init, name, init->sources[i].secret, err);
+	for (size_t i = 0; rc == ERR_OK && i < source->needs.secret_count; i++) {
+		(void)snprintf(name, sizeof(name), KEYS_DIR "/%.*s.%s", SLICE_FMT(source->name),
+			source->needs.secrets[i]);
+		make_token(token);
+		rc = write_secret(init, name, token, err);
 	}
+	explicit_bzero(token, sizeof(token));
+	return rc;
+}
+
+static enum err_code write_source_keys(struct init *init, struct source *source, struct err *err)
+{
+	char name[100];
+	enum err_code rc = ERR_OK;
+
+	(void)snprintf(name, sizeof(name), KEYS_DIR "/%.*s.key", SLICE_FMT(source->name));
+	if (source->needs.key != KEY_NONE)
+		rc = preset_make_key(source->preset, source->secret, err);
+	if (rc == ERR_OK && source->needs.key != KEY_NONE)
+		rc = write_secret(init, name, source->secret, err);
+	return rc == ERR_OK ? write_words(init, source, err) : rc;
+}
+
+static enum err_code write_keys(struct init *init, struct err *err)
+{
+	char token[2 * KEY_BYTES + 1];
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; rc == ERR_OK && i < init->count; i++)
+		rc = write_source_keys(init, &init->sources[i], err);
 	make_token(token);
 	if (rc == ERR_OK)
 		rc = write_secret(init, "keys/admin.token", token, err);
@@ -375,7 +402,10 @@ static void print_json(const struct source *source)
 	err_ignored(json_put_str(&line, "url", slice_str(text), NULL));
 	(void)snprintf(text, sizeof(text), "keys/%.*s.key", SLICE_FMT(source->name));
 	err_ignored(json_put_str(&line, "key_file", slice_str(text), NULL));
-	err_ignored(json_put_str(&line, "secret", slice_str(source->secret), NULL));
+	if (source->needs.key == KEY_SECRET)
+		err_ignored(json_put_str(&line, "secret", slice_str(source->secret), NULL));
+	else
+		err_ignored(json_put_raw(&line, "secret", SLICE_LIT("null"), NULL));
 	err_ignored(buf_put_str(&line, "}\n", NULL));
 	cli_out(buf_slice(&line));
 	buf_wipe(&line);
@@ -390,7 +420,11 @@ static void print_source(const struct cli *cli, const struct source *source)
 	}
 	cli_outf("%.*s (%s)\n", SLICE_FMT(source->name), source->preset);
 	cli_outf("  url     " URL_BASE "%.*s\n", SLICE_FMT(source->name));
-	cli_outf("  secret  %s\n", source->secret);
+	if (source->needs.key == KEY_SECRET)
+		cli_outf("  secret  %s\n", source->secret);
+	else if (source->needs.key == KEY_PUBLIC)
+		cli_outf("  key     put the sender's public key into " KEYS_DIR "/%.*s.key\n",
+			SLICE_FMT(source->name));
 }
 
 static void tell(const struct cli *cli, const struct init *init)

@@ -129,8 +129,9 @@ static int read_url(struct sender *s)
 		return default_url(s, &err);
 	err_ignored(buf_put_str(&s->url, given, &err));
 	query = strchr(given, '?');
-	if (query && public_url)
-		err_ignored(buf_putf(&s->signed_url, &err, "%s%s", public_url, query));
+	if (query)
+		err_ignored(buf_putf(
+			&s->signed_url, &err, "%s%s", public_url ? public_url : "", query));
 	return err.code == ERR_OK ? 0 : cli_fail(&err);
 }
 
@@ -161,6 +162,9 @@ static enum err_code make_body(struct sender *s, uint64_t n, struct err *err)
 	random_bytes(bytes, sizeof(bytes));
 	text_hex(bytes, sizeof(bytes), nonce);
 	buf_reset(&s->data);
+	if (scheme_takes_form(s->source.scheme))
+		return buf_putf(&s->data, err, "sender=postern+send&number=%llu&nonce=%s",
+			(unsigned long long)n, nonce);
 	return buf_putf(&s->data, err,
 		"{\"sender\":\"postern send\",\"number\":%llu,\"nonce\":\"%s\"}",
 		(unsigned long long)n, nonce);
@@ -249,20 +253,41 @@ static void print(const struct sender *s, unsigned status, struct slice answer)
 	buf_done(&out);
 }
 
+static struct slice content_type(const struct sender *s, struct slice body)
+{
+	if (json_scan(body, NULL, 0, NULL, NULL) == ERR_OK)
+		return SLICE_LIT("application/json");
+	return scheme_takes_form(s->source.scheme) || scheme_wraps_json(s->source.scheme)
+		       ? SLICE_LIT("application/x-www-form-urlencoded")
+		       : SLICE_LIT("text/plain");
+}
+
+/* With the query as it was signed. */
+static enum err_code post_url(
+	const struct sender *s, const struct scheme_signed *made, struct buf *out, struct err *err)
+{
+	struct slice url = buf_slice(&s->url);
+	enum err_code rc = buf_put_slice(out, slice_sub(url, 0, slice_find(url, '?')), err);
+
+	if (rc != ERR_OK || (made->query.len == 0 && !made->has_query))
+		return rc;
+	return buf_putf(out, err, "?%s", buf_str(&made->query));
+}
+
 static enum err_code post(struct sender *s, const struct scheme_signed *made, struct err *err)
 {
 	struct header headers[SCHEME_DRAFT_HEADERS + 1];
 	struct slice body = buf_slice(&made->body);
-	bool is_json = json_scan(body, NULL, 0, NULL, NULL) == ERR_OK;
-	struct buf answer = BUF_INIT(ANSWER_MAX);
+	struct buf answer = BUF_INIT(ANSWER_MAX), url = BUF_INIT(KIB(64));
 	unsigned status = 0;
-	enum err_code rc;
+	enum err_code rc = post_url(s, made, &url, err);
 
 	memcpy(headers, made->headers, made->header_count * sizeof(*headers));
-	headers[made->header_count] = (struct header){ SLICE_LIT("Content-Type"),
-		is_json ? SLICE_LIT("application/json") : SLICE_LIT("text/plain") };
-	rc = cli_http("POST", buf_str(&s->url), headers, made->header_count + 1, body, TIMEOUT_MS,
-		&answer, &status, err);
+	headers[made->header_count] =
+		(struct header){ SLICE_LIT("Content-Type"), content_type(s, body) };
+	if (rc == ERR_OK)
+		rc = cli_http("POST", buf_str(&url), headers, made->header_count + 1, body,
+			TIMEOUT_MS, &answer, &status, err);
 	if (rc == ERR_OK) {
 		print(s, status, buf_slice(&answer));
 		s->answered++;
@@ -270,6 +295,7 @@ static enum err_code post(struct sender *s, const struct scheme_signed *made, st
 		s->fine += is_as_wanted(s, status, buf_slice(&answer));
 	}
 	buf_done(&answer);
+	buf_done(&url);
 	return rc;
 }
 

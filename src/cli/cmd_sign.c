@@ -1,9 +1,10 @@
 /* cmd_sign.c - the headers that a sender would send with this body. Nothing is sent, and the body
- * is not touched. */
+ * is not touched; where a signature stands in the body, what is sent is written to a file. */
 #include "commands.h"
 #include "lines.h"
 #include "source.h"
 
+#include "postern/file.h"
 #include "postern/text.h"
 
 #include <stdio.h>
@@ -41,7 +42,9 @@ static void warn_of_id(const struct source *source, const struct scheme_draft *d
 	struct scheme_verdict verdict = SCHEME_VERDICT_INIT;
 	struct scheme_mapped mapped = SCHEME_MAPPED_INIT;
 
-	source_split_url(draft->url, &rq);
+	rq.public_url = slice_sub(draft->url, 0, slice_find(draft->url, '?'));
+	rq.query = buf_slice(&made->query);
+	rq.has_query = made->has_query || made->query.len > 0;
 	scheme_verify(source->scheme, &rq, draft->now_ms, &verdict);
 	if (draft->id.len > 0 && verdict.code == ERR_OK) {
 		scheme_map(source->scheme, &rq, &verdict, &mapped);
@@ -54,18 +57,42 @@ static void warn_of_id(const struct source *source, const struct scheme_draft *d
 	scheme_verdict_done(&verdict);
 }
 
+/* What goes out beside headers. Gives the exit status. */
+static int tell_rest(
+	const struct cli *cli, const struct scheme_draft *draft, const struct scheme_signed *made)
+{
+	const char *path = cli_get(cli, "--out");
+	struct slice query = draft->url;
+	struct err err = ERR_INIT;
+
+	query = slice_sub(query, slice_find(query, '?') + 1, query.len);
+	if (!slice_eq(query, buf_slice(&made->query)))
+		fprintf(stderr, "postern: the URL's query is \"%s\"\n", buf_str(&made->query));
+	if (path)
+		return file_write_new(path, buf_slice(&made->body), 0600, &err) == ERR_OK
+			       ? 0
+			       : cli_fail(&err);
+	if (slice_eq(draft->body, buf_slice(&made->body)))
+		return 0;
+	return cli_usage(cli, "the signature of this source stands in the body: --out FILE takes "
+			      "the body as it is sent");
+}
+
 static int sign(const struct cli *cli, const struct source *source, struct scheme_draft *draft)
 {
 	struct scheme_signed made = SCHEME_SIGNED_INIT;
 	struct err err = ERR_INIT;
 	enum err_code rc = scheme_sign(source->scheme, draft, &made, &err);
+	int status = rc == ERR_OK ? 0 : cli_fail(&err);
 
 	for (size_t i = 0; rc == ERR_OK && i < made.header_count; i++)
 		print(cli, &made.headers[i]);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK) {
 		warn_of_id(source, draft, &made);
+		status = tell_rest(cli, draft, &made);
+	}
 	scheme_signed_done(&made);
-	return rc == ERR_OK ? 0 : cli_fail(&err);
+	return status;
 }
 
 static int run_sign(struct cli *cli)
@@ -106,12 +133,13 @@ static const struct cli_option options[] = {
 	{ "--id", "ID", "the id of the event, where a header carries it; else a fresh one" },
 	{ "--url", "URL", "the full public URL with its query, for schemes that sign it" },
 	{ "--now", "UNIX_S", "sign as at this time" },
+	{ "--out", "FILE", "write the body as it is sent, where the signature stands in it" },
 	{ 0 },
 };
 
 const struct command cmd_sign = {
 	.words = "sign",
-	.usage = "SOURCE --body @FILE [--id ID] [--url URL] [--now UNIX_S]",
+	.usage = "SOURCE --body @FILE [--id ID] [--url URL] [--now UNIX_S] [--out FILE]",
 	.summary = "print the headers that the sender would send",
 	.examples = "  postern sign demo --body @body.json --id evt_1\n"
 		    "  postern sign github --body @body.json --json\n",

@@ -35,17 +35,26 @@ static void leave(struct intake *intake)
 	intake->link = NULL;
 }
 
-void ack_add(struct intake *intake)
+static void add_record(struct intake *intake, struct record *record)
 {
 	struct shard *shard = intake->shard;
-	struct record *record = &intake->admission.record;
 
-	assert(intake->awaited == 0);
 	record->owner = intake;
 	record->next = NULL;
 	*shard->batch_tail = record;
 	shard->batch_tail = &record->next;
-	intake->awaited = 1;
+	intake->awaited++;
+}
+
+void ack_add(struct intake *intake)
+{
+	struct admission *admission = &intake->admission;
+
+	assert(intake->awaited == 0);
+	if (!admission->is_split)
+		add_record(intake, &admission->record);
+	for (struct element *e = admission->elements; e; e = e->next)
+		add_record(intake, &e->record);
 	(void)serve_request_ref(intake->request);
 	enter(intake);
 }

@@ -1,13 +1,17 @@
 /* admit.c - what becomes of a request, and the record that is made of it.
  *
  *   head:   source -> method -> size -> rate -> open handshake -> signature and time present
- *   whole:  key that is waited for -> verify -> signed handshake -> method -> mapping -> record
+ *   whole:  key that is waited for -> verify -> signed handshake -> method -> mapping -> record,
+ *           or one for each element
  *
  * Deliberately not here: HTTP answers (http.c), waiting for the disk (ack.c), verifying (scheme).
  */
 #include "admit.h"
 
 #include "postern/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 void admit_tools_done(struct admit_tools *tools)
 {
@@ -17,10 +21,21 @@ void admit_tools_done(struct admit_tools *tools)
 	secret_done(&tools->learnt);
 }
 
+static void free_elements(struct admission *a)
+{
+	while (a->elements) {
+		struct element *element = a->elements;
+
+		a->elements = element->next;
+		free(element);
+	}
+}
+
 void admission_reset(struct admission *a)
 {
 	struct buf headers = a->headers, text = a->text;
 
+	free_elements(a);
 	*a = ADMISSION_INIT;
 	a->headers = headers;
 	a->text = text;
@@ -30,6 +45,7 @@ void admission_reset(struct admission *a)
 
 void admission_done(struct admission *a)
 {
+	free_elements(a);
 	buf_done(&a->headers);
 	buf_done(&a->text);
 }
@@ -174,9 +190,26 @@ static void draft_key(const struct admit_request *rq, int key, struct draft *d)
 		d->event.key_used = slice_str(scheme_key_used(rq->scheme, (size_t)key));
 }
 
+/* Elements of one body are records of their own: each has an attempt that follows from the
+ * request's, so that a copy of an element is known by it as a copy of a whole request is. */
+static void draft_attempt(
+	const struct admit_request *rq, const struct scheme_mapped *mapped, struct draft *d)
+{
+	uint8_t digest[32], index[8];
+	const struct slice pieces[] = { { rq->attempt, ATTEMPT_LEN }, { index, sizeof(index) } };
+
+	memcpy(d->event.attempt, rq->attempt, ATTEMPT_LEN);
+	if (mapped && mapped->is_item) {
+		put_le64(index, mapped->index);
+		crypto_digest(CRYPTO_SHA256, pieces, ARRAY_LEN(pieces), digest);
+		memcpy(d->event.attempt, digest, ATTEMPT_LEN);
+	}
+	text_hex(d->event.attempt, ATTEMPT_LEN, d->attempt_hex);
+}
+
 /* All that holds whether the body can be mapped or not. */
-static void draft_common(
-	const struct admit_request *rq, const struct admit_tools *tools, struct draft *d)
+static void draft_common(const struct admit_request *rq, const struct admit_tools *tools,
+	const struct scheme_mapped *mapped, struct draft *d)
 {
 	const struct scheme_verdict *verdict = &tools->verdict;
 	size_t count;
@@ -189,8 +222,7 @@ static void draft_common(
 		.content_type = first_header(&rq->http, SLICE_LIT("content-type"), &count),
 		.request_id = rq->request_id,
 	};
-	memcpy(d->event.attempt, rq->attempt, ATTEMPT_LEN);
-	text_hex(rq->attempt, ATTEMPT_LEN, d->attempt_hex);
+	draft_attempt(rq, mapped, d);
 	draft_trace(rq, d);
 	draft_kept(rq, d);
 	draft_key(rq, verdict->key, d);
@@ -206,18 +238,20 @@ static void draft_digests(
 	if (mapped && mapped->has_replay && mapped->replay_is_digest)
 		memcpy(d->digest, mapped->replay, sizeof(d->digest));
 	else
-		crypto_sha256(rq->http.body, d->digest);
+		crypto_sha256(mapped ? mapped->body : rq->http.body, d->digest);
 	text_hex(d->digest, sizeof(d->digest), d->digest_hex);
 	d->event.digest = slice_str(d->digest_hex);
 }
 
 static void draft_mapped(const struct scheme_mapped *mapped, struct draft *d)
 {
-	d->event.id = mapped->id;
+	d->event.id = mapped->has_no_id ? slice_str(d->attempt_hex) : mapped->id;
 	d->event.type = mapped->type;
 	d->event.entity = mapped->entity;
 	d->event.version = mapped->version;
 	d->event.base = mapped->base;
+	d->event.gap_first = mapped->gap[0];
+	d->event.gap_last = mapped->gap[1];
 }
 
 /* A request without a meaning is known by its attempt. */
@@ -235,8 +269,8 @@ static bool is_keyed_by_replay(const struct admit_request *rq, const struct even
 	return event->entity.len == 0 || !scheme_entity_is_signed(rq->scheme);
 }
 
-static enum err_code finish(
-	const struct admit_request *rq, const struct event *event, struct admission *out)
+static enum err_code finish(const struct admit_request *rq, const struct event *event,
+	struct slice body, struct admission *out)
 {
 	enum err_code rc;
 	size_t key_len;
@@ -254,10 +288,10 @@ static enum err_code finish(
 	out->record = (struct record){
 		.key = slice_sub(buf_slice(&out->text), 0, key_len),
 		.headers = buf_slice(&out->headers),
-		.body = rq->http.body,
+		.body = body,
 		.spools = rq->source->ack_from_spool,
 	};
-	memcpy(out->record.attempt, rq->attempt, ATTEMPT_LEN);
+	memcpy(out->record.attempt, event->attempt, ATTEMPT_LEN);
 	out->event_id = slice_sub(buf_slice(&out->text), key_len, event->id.len);
 	return ERR_OK;
 }
@@ -270,16 +304,17 @@ static bool quarantine(const struct admit_request *rq, const struct admit_tools 
 	const struct scheme_mapped *mapped, enum err_code code, struct admission *out)
 {
 	struct draft draft = { .digest_hex = "" };
+	struct slice body = mapped ? mapped->body : rq->http.body;
 	enum err_code rc;
 
-	draft_common(rq, tools, &draft);
+	draft_common(rq, tools, mapped, &draft);
 	draft_digests(rq, mapped, &draft);
 	draft_quarantine(code, &draft);
-	rc = finish(rq, &draft.event, out);
+	rc = finish(rq, &draft.event, body, out);
 	if (rc == ERR_LIMIT) { /* headers of the request that no record can hold */
 		draft.event.kept_count = 0;
 		draft.event.content_type = SLICE_EMPTY;
-		rc = finish(rq, &draft.event, out);
+		rc = finish(rq, &draft.event, body, out);
 	}
 	return rc == ERR_OK;
 }
@@ -305,10 +340,12 @@ static void accept_event(
 	enum err_code rc = ERR_LIMIT;
 
 	if (code == ERR_OK) {
-		draft_common(rq, tools, &draft);
+		draft_common(rq, tools, mapped, &draft);
 		draft_digests(rq, mapped, &draft);
 		draft_mapped(mapped, &draft);
-		rc = finish(rq, &draft.event, out);
+		draft.event.refetch =
+			scheme_refetches(rq->scheme) ? SLICE_LIT("true") : SLICE_EMPTY;
+		rc = finish(rq, &draft.event, mapped->body, out);
 		if (rc == ERR_LIMIT || rc == ERR_SYNTAX)
 			code = ERR_MALFORMED_BODY; /* more than a record can say */
 	}
@@ -316,6 +353,84 @@ static void accept_event(
 		decide(out, ADMIT_APPEND, code, err_status(code));
 	else
 		refuse(rq, ERR_UNAVAILABLE, out);
+}
+
+/* ---- several events in one body ----------------------------------------------------------------
+ */
+
+static struct slice keep(uint8_t **at, struct slice bytes)
+{
+	struct slice kept = { *at, bytes.len };
+
+	if (bytes.len > 0)
+		memcpy(*at, bytes.data, bytes.len);
+	*at += bytes.len;
+	return kept;
+}
+
+/* The record that was just made, with bytes of its own. False without memory. */
+static bool add_element(struct admission *out, struct element ***tail)
+{
+	const struct record *made = &out->record;
+	struct slice text = buf_slice(&out->text);
+	struct element *element =
+		malloc(sizeof(*element) + made->headers.len + text.len + made->body.len);
+	uint8_t *at;
+
+	if (!element)
+		return false;
+	element->next = NULL;
+	element->record = *made;
+	at = element->bytes;
+	element->record.headers = keep(&at, made->headers);
+	text = keep(&at, text);
+	element->record.key = slice_sub(text, 0, made->key.len);
+	element->record.body = keep(&at, made->body);
+	if (out->element_count++ == 0)
+		out->event_id = slice_sub(text, made->key.len, text.len);
+	**tail = element;
+	*tail = &element->next;
+	return true;
+}
+
+/* One element's record into out, as if it had come alone. False: it cannot be kept now. */
+static bool accept_one(const struct admit_request *rq, const struct admit_tools *tools,
+	struct admission *out, struct element ***tail)
+{
+	struct slice first = out->event_id;
+	bool ok;
+
+	if (tools->mapped.code == ERR_UNAVAILABLE)
+		return false;
+	accept_event(rq, tools, out);
+	ok = out->next == ADMIT_APPEND;
+	if (out->element_count > 0)
+		out->event_id = first;
+	return ok && add_element(out, tail);
+}
+
+/* All or nothing: a sender repeats the whole body. One event that can be worked makes it accepted.
+ */
+static void accept_events(
+	const struct admit_request *rq, struct admit_tools *tools, struct admission *out)
+{
+	struct scheme_events events = SCHEME_EVENTS_INIT;
+	struct element **tail = &out->elements;
+	enum err_code code = ERR_OK;
+	bool is_any_fine = false;
+
+	out->is_split = true;
+	while (scheme_events_next(
+		rq->scheme, &rq->http, &tools->verdict, &events, &tools->mapped)) {
+		if (!accept_one(rq, tools, out, &tail)) {
+			refuse(rq, ERR_UNAVAILABLE, out);
+			return;
+		}
+		is_any_fine |= out->code == ERR_OK;
+		code = code == ERR_OK ? out->code : code;
+	}
+	code = is_any_fine ? ERR_OK : code;
+	decide(out, out->element_count > 0 ? ADMIT_APPEND : ADMIT_EMPTY, code, err_status(code));
 }
 
 void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out)
@@ -340,6 +455,10 @@ void admit_whole(const struct admit_request *rq, struct admit_tools *tools, stru
 	}
 	if (!is_post(rq)) {
 		refuse(rq, ERR_METHOD_NOT_ALLOWED, out);
+		return;
+	}
+	if (scheme_splits(rq->scheme)) {
+		accept_events(rq, tools, out);
 		return;
 	}
 	scheme_map(rq->scheme, &rq->http, &tools->verdict, &tools->mapped);

@@ -35,7 +35,8 @@ enum admit_next {
 	ADMIT_REFUSE, /* code, status */
 	ADMIT_ANSWER, /* a handshake: tools.answer */
 	ADMIT_LEARN,  /* tools.learnt is to be kept, then tools.answer holds */
-	ADMIT_APPEND  /* the record is to be made durable, then code and status hold */
+	ADMIT_EMPTY,  /* accepted, and there is nothing in it */
+	ADMIT_APPEND  /* the records are to be made durable, then code and status hold */
 };
 
 /* Buffers that are used again for every request. */
@@ -51,14 +52,24 @@ struct admit_tools {
 		.answer = SCHEME_ANSWER_INIT })
 void admit_tools_done(struct admit_tools *tools);
 
+/* A record of a body that holds several events, in memory of its own. */
+struct element {
+	struct element *next;
+	struct record record;
+	uint8_t bytes[];
+};
+
 struct admission {
 	enum admit_next next;
 	enum err_code code;
 	unsigned status;
-	int64_t wait_ms; /* RATE_LIMITED: until there is room */
-	int key;         /* that matched, or -1 */
-	struct record record;
-	struct slice event_id;    /* in text */
+	int64_t wait_ms;      /* RATE_LIMITED: until there is room */
+	int key;              /* that matched, or -1 */
+	struct record record; /* unless the body was split: */
+	bool is_split;
+	struct element *elements; /* in the order of the body */
+	size_t element_count;
+	struct slice event_id;    /* in text, or in the first element; empty: there is no event */
 	struct buf headers, text; /* text: the record's key, then the event id */
 };
 #define ADMISSION_INIT                                                                             \
@@ -71,5 +82,6 @@ void admission_done(struct admission *a);
 /* Before the body was read: next is ADMIT_GO_ON, ADMIT_REFUSE or ADMIT_ANSWER. */
 void admit_head(const struct admit_request *rq, const struct admit_rates *rates,
 	struct admit_tools *tools, struct admission *out);
-/* The whole request: anything but ADMIT_GO_ON. out->record.body is the request's. */
+/* The whole request: anything but ADMIT_GO_ON. out->record.body is the request's; elements have
+ * copies. */
 void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out);

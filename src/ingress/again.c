@@ -97,6 +97,10 @@ static enum err_code open_scheme(
 	enum err_code rc = scheme_open(source, out, &report, err);
 
 	config_report_done(&report);
+	if (rc == ERR_OK && scheme_splits(*out))
+		rc = err_set(err, ERR_DENIED,
+			"a request of \"%s\" holds several events: let the sender repeat it",
+			source->name);
 	if (rc == ERR_OK && scheme_reads_query(*out))
 		rc = err_set(err, ERR_DENIED,
 			"the scheme of \"%s\" reads the URL's query, which records do not keep: "

@@ -90,14 +90,19 @@ static enum err_code put_problem(
 	return rc;
 }
 
-static enum err_code put_accepted(struct buf *out, struct slice event_id, const char *request_id)
+/* Of several events the first, and how many there are. */
+static enum err_code put_accepted(
+	struct buf *out, const struct admission *a, const char *request_id)
 {
+	struct slice event_id = a->event_id.len > 0 ? a->event_id : SLICE_EMPTY;
 	enum err_code rc = buf_put_str(out, "{", NULL);
 
 	if (rc == ERR_OK)
 		rc = json_put_str(out, "result", SLICE_LIT("accepted"), NULL);
 	if (rc == ERR_OK)
 		rc = json_put_str(out, "event_id", event_id, NULL);
+	if (rc == ERR_OK && a->is_split)
+		rc = json_put_int(out, "events", (int64_t)a->element_count, NULL);
 	if (rc == ERR_OK)
 		rc = json_put_str(out, "request_id", slice_str(request_id), NULL);
 	if (rc == ERR_OK)
@@ -153,7 +158,7 @@ void http_completion(struct intake *intake, enum err_code code, struct completio
 		return;
 	}
 	buf_reset(&shard->text);
-	build(shard, put_accepted(&shard->text, a->event_id, intake->request->request_id));
+	build(shard, put_accepted(&shard->text, a, intake->request->request_id));
 	out->content_type = "application/json";
 	out->body = buf_slice(&shard->text);
 }
@@ -353,6 +358,18 @@ static void note_match(struct intake *intake, int64_t now_ms)
 			scheme_key_role(source->scheme, (size_t)key), now_ms);
 }
 
+/* Nothing has to become durable before this is answered. */
+static void fill_empty(struct intake *intake, struct serve_request *rq, struct serve_reply *reply)
+{
+	struct completion done;
+
+	intake->request = rq;
+	http_completion(intake, ERR_OK, &done);
+	http_conclude(intake, &done, reply);
+	intake->request = NULL;
+	intake->is_answered = true;
+}
+
 static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
 	struct shard *shard = ctx;
@@ -370,6 +387,7 @@ static enum serve_next on_ready(void *ctx, struct serve_request *rq, struct serv
 		return refuse_admission(shard, rq, intake, shard->tools.verdict.detail, reply);
 	case ADMIT_ANSWER: fill_handshake(intake, rq, reply); break;
 	case ADMIT_LEARN: keep_learnt(intake, rq, reply); break;
+	case ADMIT_EMPTY: fill_empty(intake, rq, reply); break;
 	case ADMIT_APPEND:
 		intake->request = rq;
 		ack_add(intake);

@@ -112,7 +112,7 @@ void http_conclude(struct intake *intake, const struct completion *done, struct 
 void http_completion(struct intake *intake, enum err_code code, struct completion *out);
 
 /* ack.c */
-void ack_add(struct intake *intake);   /* its record goes with this turn's batch */
+void ack_add(struct intake *intake);   /* its records go with this turn's batch */
 void ack_flush(struct shard *shard);   /* hand the batch to the queue */
 void ack_take(struct shard *shard);    /* answer what is done */
 void ack_give_up(struct shard *shard); /* answer all that is out: not known */

@@ -4,18 +4,21 @@
 #include "scheme_priv.h"
 
 static const struct alg algs[] = {
-	{ "hmac-sha256", ALG_MAC, CRYPTO_SHA256, NULL },
-	{ "hmac-sha1", ALG_MAC, CRYPTO_SHA1, NULL },
-	{ "hmac-sha384", ALG_MAC, CRYPTO_SHA384, NULL },
-	{ "hmac-sha512", ALG_MAC, CRYPTO_SHA512, NULL },
-	{ "none", ALG_NONE, CRYPTO_SHA256, NULL },
-	{ "sha256", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "ed25519", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "ecdsa-p256-sha256", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "token", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "basic", ALG_LATER, CRYPTO_SHA256, NULL },
-	{ "jwt", ALG_MODULE, CRYPTO_SHA256, &jwt_module },
-	{ "x509-rsa", ALG_LATER, CRYPTO_SHA256, NULL },
+	{ .name = "hmac-sha256", .kind = ALG_MAC, .digest = CRYPTO_SHA256 },
+	{ .name = "hmac-sha1", .kind = ALG_MAC, .digest = CRYPTO_SHA1 },
+	{ .name = "hmac-sha384", .kind = ALG_MAC, .digest = CRYPTO_SHA384 },
+	{ .name = "hmac-sha512", .kind = ALG_MAC, .digest = CRYPTO_SHA512 },
+	{ .name = "sha256", .kind = ALG_DIGEST, .digest = CRYPTO_SHA256 },
+	{ .name = "ed25519", .kind = ALG_PUBLIC, .pkey = PKEY_EDDSA, .pkey_raw = PKEY_EDDSA },
+	{ .name = "ecdsa-p256-sha256",
+		.kind = ALG_PUBLIC,
+		.pkey = PKEY_ECDSA_P256_DER,
+		.pkey_raw = PKEY_ECDSA_P256 },
+	{ .name = "token", .kind = ALG_TOKEN, .digest = CRYPTO_SHA256 },
+	{ .name = "basic", .kind = ALG_BASIC, .digest = CRYPTO_SHA256 },
+	{ .name = "none", .kind = ALG_NONE },
+	{ .name = "jwt", .kind = ALG_MODULE, .module = &jwt_module },
+	{ .name = "x509-rsa", .kind = ALG_LATER },
 };
 
 const struct alg *alg_find(struct slice name, const char **out_hint)

@@ -279,7 +279,7 @@ bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *
 	const struct scheme_verdict *verdict, int64_t now_ms, struct scheme_answer *out)
 {
 	struct notes own;
-	struct buf scratch = BUF_INIT(KIB(64));
+	struct buf scratch = BUF_INIT(SCHEME_DECODED_MAX);
 	struct eval ev;
 	bool done = false, ok;
 
@@ -330,7 +330,7 @@ bool scheme_learn(const struct scheme *scheme, const struct scheme_request *rq,
 	struct scheme_answer *out, struct secret *out_key)
 {
 	struct notes own;
-	struct buf scratch = BUF_INIT(KIB(64));
+	struct buf scratch = BUF_INIT(SCHEME_DECODED_MAX);
 	struct eval ev;
 	bool done = false;
 

@@ -45,10 +45,24 @@ static bool holds_url(const struct template *t)
 	       holds_kind(t, REF_URL_WITHOUT_PORT);
 }
 
+/* A member of the body by itself, or as one of several lines. */
+static bool holds_member(const struct template *t, const struct part *ref)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const struct lines *lines = t->parts[i].lines;
+
+		for (size_t l = 0; lines && l < lines->count; l++) {
+			if (same_ref(&lines->members[l], ref))
+				return true;
+		}
+	}
+	return holds(t, ref);
+}
+
 /* Signed itself, or its digest is required to be in a place that is signed. */
 static bool holds_body(const struct way *w, const struct template *t)
 {
-	if (holds_kind(t, REF_BODY))
+	if (holds_kind(t, REF_BODY) || holds_kind(t, REF_FORM_SORTED))
 		return true;
 	for (size_t i = 0; i < w->require_count; i++) {
 		const struct require *r = &w->requires[i];
@@ -61,6 +75,12 @@ static bool holds_body(const struct way *w, const struct template *t)
 	return false;
 }
 
+/* The place that {time} is taken from. */
+static bool is_time(const struct way *w, const struct template *t, const struct part *ref)
+{
+	return w->has_time && same_ref(ref, &w->time) && holds_kind(t, REF_TIME);
+}
+
 static bool covers(const struct way *w, const struct template *t, const struct part *ref)
 {
 	switch (ref->kind) {
@@ -68,9 +88,9 @@ static bool covers(const struct way *w, const struct template *t, const struct p
 	case REF_BODY: return holds_body(w, t);
 	case REF_JSON:
 	case REF_FORM:
-		if (holds_body(w, t))
-			return true;
-		break;
+	case REF_ITEM:
+	case REF_LINES:
+	case REF_FORM_SORTED: return holds_body(w, t) || holds_member(t, ref) || is_time(w, t, ref);
 	case REF_QUERY:
 		if (holds_url(t))
 			return true;
@@ -82,15 +102,17 @@ static bool covers(const struct way *w, const struct template *t, const struct p
 	case REF_URL_WITHOUT_PORT:
 	case REF_HEADER:
 	case REF_CAP: break;
+	case REF_KEY:
 	case REF_HEADERS:
 	case REF_SECRET: return false;
 	}
-	return holds(t, ref) || (w->has_time && same_ref(ref, &w->time) && holds_kind(t, REF_TIME));
+	return holds(t, ref) || is_time(w, t, ref);
 }
 
 static bool covered(const struct way *w, const struct part *ref)
 {
-	bool of_body = ref->kind == REF_BODY || ref->kind == REF_JSON || ref->kind == REF_FORM;
+	bool of_body = ref->kind == REF_BODY || ref->kind == REF_JSON || ref->kind == REF_FORM ||
+		       ref->kind == REF_ITEM;
 
 	if (w->alg->kind == ALG_NONE)
 		return false;
@@ -103,7 +125,17 @@ static bool covered(const struct way *w, const struct part *ref)
 	return w->sign_count > 0;
 }
 
-static enum cover cover_of(const struct way *w, const struct template *t)
+/* Does the part say something about the event? A time or a value that is used once does not. */
+static bool is_content(const struct scheme *s, const struct way *w, const struct part *p)
+{
+	if (p->kind == REF_LINES)
+		return true;
+	if (p->kind != REF_JSON && p->kind != REF_FORM && p->kind != REF_ITEM)
+		return false;
+	return !(w->has_time && same_ref(p, &w->time)) && !(s->has_nonce && same_ref(p, &s->nonce));
+}
+
+static enum cover cover_of(const struct scheme *s, const struct way *w, const struct template *t)
 {
 	enum cover best = COVER_NONE;
 
@@ -111,23 +143,22 @@ static enum cover cover_of(const struct way *w, const struct template *t)
 		return COVER_FULL;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct part *p = &t->parts[i];
-		bool is_time = w->has_time && same_ref(p, &w->time);
 
 		if (p->kind == REF_BODY && best == COVER_NONE)
 			best = COVER_CRC32;
-		if ((p->kind == REF_JSON || p->kind == REF_FORM) && !is_time)
+		if (is_content(s, w, p))
 			best = COVER_FIELDS;
 	}
 	return best;
 }
 
 /* The weakest alternative counts, as it is the sender's choice or an attacker's. */
-static enum cover weakest_cover(const struct way *w)
+static enum cover weakest_cover(const struct scheme *s, const struct way *w)
 {
 	enum cover worst = w->alg->kind == ALG_NONE || w->sign_count == 0 ? COVER_NONE : COVER_FULL;
 
 	for (size_t i = 0; i < w->sign_count; i++) {
-		enum cover cover = cover_of(w, &w->signs[i]);
+		enum cover cover = cover_of(s, w, &w->signs[i]);
 
 		if (cover < worst)
 			worst = cover;
@@ -142,7 +173,9 @@ static enum id_cover id_of(const struct way *w, const struct template *t)
 	for (size_t i = 0; i < t->count; i++) {
 		const struct part *p = &t->parts[i];
 
-		if (p->kind == REF_BODY && is_digest(p->function))
+		bool is_whole = p->kind == REF_BODY || (p->kind == REF_ITEM && p->len == 0);
+
+		if (is_whole && is_digest(p->function))
 			best = ID_DERIVED;
 		else if (!covered(w, p))
 			return ID_UNSIGNED;
@@ -178,7 +211,7 @@ static void derive_way(const struct scheme *s, struct way *w)
 {
 	const struct template *t = &w->signs[0];
 
-	w->cover = weakest_cover(w);
+	w->cover = weakest_cover(s, w);
 	w->time_covered = w->has_time && covered(w, &w->time);
 	if (w->alg->module && w->alg->module->audit)
 		w->alg->module->audit(s, w);
@@ -221,6 +254,9 @@ void scheme_audit(const struct scheme *scheme, struct scheme_audit *out)
 		.replay = scheme->time_covered ? "time" : "dedup-only",
 		.id = ids[scheme->id_cover],
 		.retries = scheme->retries,
+		.refetch = scheme->refetch,
+		.has_gap = scheme->has_gap,
+		.has_nonce = scheme->has_nonce,
 		.weak = scheme->cover != COVER_FULL ||
 			(!scheme->time_covered && scheme->id_cover == ID_UNSIGNED),
 	};
@@ -234,6 +270,16 @@ bool scheme_id_is_signed(const struct scheme *scheme)
 bool scheme_entity_is_signed(const struct scheme *scheme)
 {
 	return scheme->entity_covered;
+}
+
+bool scheme_splits(const struct scheme *scheme)
+{
+	return scheme->splits;
+}
+
+bool scheme_refetches(const struct scheme *scheme)
+{
+	return scheme->refetch;
 }
 
 bool scheme_has_time(const struct scheme *scheme)

@@ -56,6 +56,8 @@ bool compile_fail(struct compile *c, const struct node *at, const char *fmt, ...
 {
 	va_list args;
 
+	if (c->is_trying)
+		return false;
 	va_start(args, fmt);
 	tell(c, PROBLEM_ERROR, at, fmt, args);
 	va_end(args);
@@ -163,12 +165,31 @@ static void check_url(struct compile *c)
 static bool compile_way(struct compile *c, const struct node *verify)
 {
 	struct scheme *s = c->s;
+	bool ok;
 
 	if (s->way_count == WAYS_MAX)
 		return compile_fail(c, verify, "more than %d alternatives", WAYS_MAX);
 	c->way = &s->ways[s->way_count];
 	c->way->index = s->way_count++;
-	return compile_verify(c, verify) && key_read_all(c, verify);
+	ok = compile_verify(c, verify) && key_read_all(c, verify);
+	c->way = NULL;
+	return ok;
+}
+
+/* Any of several is enough. */
+static void compile_ways(struct compile *c, const struct node *verify)
+{
+	if (verify->type != NODE_ARRAY) {
+		(void)compile_way(c, verify);
+		return;
+	}
+	if (!verify->child)
+		(void)compile_fail(c, verify, "an empty list takes nothing");
+	c->has_many = verify->child && verify->child->next;
+	for (const struct node *one = verify->child; one; one = one->next)
+		(void)compile_way(c, one);
+	if (c->has_many && !c->failed)
+		key_check_used(c);
 }
 
 static void compile_all(struct compile *c)
@@ -184,25 +205,50 @@ static void compile_all(struct compile *c)
 			"({\"alg\": \"none\"} takes everything)");
 		return;
 	}
-	if (verify->type == NODE_ARRAY) {
-		(void)compile_unsupported(c, verify, "a list of alternatives");
-		return;
-	}
-	if (key_list(c))
-		(void)compile_way(c, verify);
+	if (compile_form(c, root) && key_list(c))
+		compile_ways(c, verify);
 	(void)compile_around(c, root);
 }
 
-static void warn_of_time(struct compile *c)
+static void warn_of_way(struct compile *c, const struct way *w)
 {
-	for (size_t i = 0; i < c->s->way_count; i++) {
-		const struct way *w = &c->s->ways[i];
+	if (w->has_time && w->alg->kind != ALG_NONE && !w->time_covered)
+		compile_warn(c, NULL,
+			"the signature does not cover the time: whoever repeats a request "
+			"can write a fresh one");
+	if (w->alg->kind == ALG_DIGEST)
+		compile_warn(c, NULL,
+			"a plain digest can be extended: whoever has one request can put bytes "
+			"behind its body; prefer a version of the sender's scheme with a MAC");
+}
 
-		if (w->has_time && w->alg->kind != ALG_NONE && !w->time_covered)
-			compile_warn(c, NULL,
-				"the signature does not cover the time: whoever repeats a request "
-				"can write a fresh one");
+/* Of several ways in which a request may be signed, an attacker takes the weakest. */
+static void warn_of_weaker(struct compile *c)
+{
+	const struct scheme *s = c->s;
+	enum cover best = COVER_NONE;
+	bool timed = false;
+
+	for (size_t i = 0; i < s->way_count; i++) {
+		best = s->ways[i].cover > best ? s->ways[i].cover : best;
+		timed |= s->ways[i].time_covered;
 	}
+	for (size_t i = 0; i < s->way_count; i++) {
+		const struct way *w = &s->ways[i];
+
+		if (w->cover < best || (timed && !w->time_covered))
+			compile_warn(c, NULL,
+				"alternative %zu of verify is weaker than another: whoever can "
+				"choose takes it",
+				i + 1);
+	}
+}
+
+static void warn(struct compile *c)
+{
+	for (size_t i = 0; i < c->s->way_count; i++)
+		warn_of_way(c, &c->s->ways[i]);
+	warn_of_weaker(c);
 }
 
 enum err_code scheme_open(const struct source_config *source, struct scheme **out,
@@ -216,7 +262,7 @@ enum err_code scheme_open(const struct source_config *source, struct scheme **ou
 	compile_all(&c);
 	if (!c.failed && !c.no_memory) {
 		audit_derive(c.s);
-		warn_of_time(&c);
+		warn(&c);
 		*out = c.s;
 		return ERR_OK;
 	}
@@ -242,6 +288,8 @@ void scheme_close(struct scheme **scheme)
 	key_close_all(s);
 	for (size_t i = 0; i < s->path_count; i++)
 		json_path_close(&s->paths[i]);
+	for (size_t i = 0; i < s->item_path_count; i++)
+		json_path_close(&s->item_paths[i]);
 	while ((block = s->blocks) != NULL) {
 		s->blocks = block->next;
 		free(block);

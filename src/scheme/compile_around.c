@@ -79,20 +79,118 @@ static bool read_mapping(struct compile *c, const struct node *root)
 	return ok;
 }
 
-/* What the guide has and this program cannot do yet. "none" takes an inherited one away. */
-static bool refuse_later(struct compile *c, const struct node *root)
+/* ---- what the body holds -----------------------------------------------------------------------
+ */
+
+/* The member, unless it is absent or "none", which takes an inherited one away. */
+static const struct node *given(const struct node *root, const char *name)
 {
-	static const char *const names[] = { "items", "nonce", "refetch", "gap", "body" };
-	bool ok = true;
+	const struct node *at = node_member(root, name);
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		const struct node *at = node_member(root, names[i]);
-
-		if (at && !(at->type == NODE_STRING && slice_eq_str(slice_str(at->string), "none")))
-			ok = compile_unsupported(c, at, names[i]);
-	}
-	return ok;
+	if (at && at->type == NODE_STRING && slice_eq_str(slice_str(at->string), "none"))
+		return NULL;
+	return at;
 }
+
+/* Where the JSON stands, when the body is not it. References of verify may need it already. */
+bool compile_form(struct compile *c, const struct node *root)
+{
+	const struct node *at = given(root, "body");
+	struct scheme *s = c->s;
+	struct slice text;
+
+	if (!at)
+		return true;
+	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, &s->form))
+		return false;
+	if (s->form.kind != REF_FORM || s->form.function != FN_NONE)
+		return compile_fail(c, at, "must be form:NAME, the field that holds the JSON");
+	s->has_form = true;
+	s->decoded_bodies++;
+	return true;
+}
+
+static bool read_items(struct compile *c, const struct node *root)
+{
+	const struct node *at = given(root, "items");
+	struct scheme *s = c->s;
+	struct slice text;
+
+	if (!at)
+		return true;
+	s->splits = compile_string(c, at, &text) && compile_pointer(c, at, text, &s->items);
+	c->takes_items = s->splits;
+	return s->splits;
+}
+
+static bool read_place(struct compile *c, const struct node *at, struct part *out)
+{
+	struct slice text;
+
+	if (!compile_string(c, at, &text) || !compile_ref(c, at, text, out))
+		return false;
+	switch (out->kind) {
+	case REF_HEADER:
+	case REF_QUERY:
+	case REF_FORM:
+	case REF_JSON:
+	case REF_CAP: return true;
+	case REF_LITERAL:
+	case REF_BODY:
+	case REF_METHOD:
+	case REF_URL:
+	case REF_URL_WITH_PORT:
+	case REF_URL_WITHOUT_PORT:
+	case REF_TIME:
+	case REF_KEY:
+	case REF_FORM_SORTED:
+	case REF_LINES:
+	case REF_ITEM:
+	case REF_HEADERS:
+	case REF_SECRET: break;
+	}
+	return compile_fail(c, at, "must be a place such as header:NAME or json:/POINTER");
+}
+
+static bool read_nonce(struct compile *c, const struct node *root)
+{
+	const struct node *at = given(root, "nonce");
+
+	if (!at)
+		return true;
+	c->s->has_nonce = read_place(c, at, &c->s->nonce);
+	return c->s->has_nonce;
+}
+
+static bool read_refetch(struct compile *c, const struct node *root)
+{
+	const struct node *at = given(root, "refetch");
+
+	if (!at)
+		return true;
+	if (at->type != NODE_BOOL)
+		return compile_fail(c, at, "must be true or false");
+	c->s->refetch = at->boolean;
+	return true;
+}
+
+static bool read_gap(struct compile *c, const struct node *root)
+{
+	const struct node *at = given(root, "gap");
+	struct scheme *s = c->s;
+
+	if (!at)
+		return true;
+	if (at->type != NODE_ARRAY || node_count(at) != 2)
+		return compile_fail(
+			c, at, "must be two references: the first and the last number of a batch");
+	s->has_gap =
+		read_place(c, at->child, &s->gap[0]) && read_place(c, at->child->next, &s->gap[1]);
+	return s->has_gap;
+}
+
+/* ---- fixed answers -----------------------------------------------------------------------------
+ */
 
 static bool read_ack(struct compile *c, const struct node *root)
 {
@@ -168,8 +266,13 @@ bool compile_around(struct compile *c, const struct node *root)
 	bool ok;
 
 	c->s->retries = "short";
-	ok = read_mapping(c, root);
-	ok &= refuse_later(c, root);
+	c->takes_items = false;
+	ok = read_items(c, root);
+	ok = ok && read_mapping(c, root);
+	c->takes_items = false;
+	ok &= read_nonce(c, root);
+	ok &= read_refetch(c, root);
+	ok &= read_gap(c, root);
 	ok &= read_ack(c, root);
 	ok &= read_reject(c, root);
 	ok &= read_word(c, root, "retries", retries, &c->s->retries);

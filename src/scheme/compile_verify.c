@@ -46,6 +46,30 @@ static size_t texts(struct compile *c, const struct node *at, const struct node 
 	return count;
 }
 
+/* Where verify says nothing of it: the algorithm has one usual form. */
+static bool default_match(struct compile *c, const struct node *verify)
+{
+	struct way *w = c->way;
+
+	w->pattern_count = 1;
+	switch (w->alg->kind) {
+	case ALG_TOKEN: return compile_pattern(c, verify, SLICE_LIT("{token}"), &w->patterns[0]);
+	case ALG_BASIC:
+		if (!compile_pattern(c, verify, SLICE_LIT("Basic {base64}"), &w->patterns[0]))
+			return false;
+		w->patterns[0].any_case = true;
+		return true;
+	case ALG_MAC:
+	case ALG_DIGEST:
+	case ALG_PUBLIC:
+	case ALG_NONE:
+	case ALG_MODULE:
+	case ALG_LATER: break;
+	}
+	return compile_fail(
+		c, verify, "match is missing: how is the signature written, such as \"{hex}\"?");
+}
+
 bool compile_match(struct compile *c, const struct node *verify)
 {
 	const struct node *at = node_member(verify, "match");
@@ -54,8 +78,7 @@ bool compile_match(struct compile *c, const struct node *verify)
 	size_t count;
 
 	if (!at)
-		return compile_fail(c, verify,
-			"match is missing: how is the signature written, such as \"{hex}\"?");
+		return default_match(c, verify);
 	count = texts(c, at, list, ARRAY_LEN(list));
 	for (size_t i = 0; i < count; i++) {
 		struct slice text;
@@ -81,7 +104,11 @@ static bool check_place(struct compile *c, const struct node *at, const struct p
 	case REF_QUERY:
 	case REF_FORM:
 	case REF_JSON:
+	case REF_ITEM:
 	case REF_CAP: ok = true; break;
+	case REF_KEY:
+	case REF_FORM_SORTED:
+	case REF_LINES:
 	case REF_LITERAL:
 	case REF_BODY:
 	case REF_METHOD:
@@ -101,6 +128,8 @@ bool compile_sig(struct compile *c, const struct node *verify)
 	const struct node *split = node_member(verify, "split");
 	struct slice text;
 
+	if (!at && c->way->alg->kind == ALG_BASIC)
+		return compile_ref(c, verify, SLICE_LIT("header:Authorization"), &c->way->sig);
 	if (!at)
 		return compile_fail(c, verify,
 			"sig is missing: where is the signature, such as "
@@ -187,8 +216,11 @@ static bool check_signed(struct compile *c, const struct node *at, const struct 
 {
 	if (template_has(t, REF_TIME) && !c->way->has_time)
 		return compile_fail(c, at, "{time} is signed, but verify has no time");
-	if (template_has(t, REF_SECRET))
-		return compile_fail(c, at, "a MAC does not sign a secret");
+	if (c->way->alg->kind == ALG_DIGEST && !template_has(t, REF_KEY))
+		return compile_fail(c, at, "without {key} anyone can make this digest");
+	/* What only the two sides know may be signed, but not stand for the key. */
+	if (template_has(t, REF_SECRET) && c->way->alg->kind == ALG_DIGEST)
+		return compile_fail(c, at, "the key is {key}");
 	return true;
 }
 
@@ -199,6 +231,8 @@ bool compile_signed(struct compile *c, const struct node *verify)
 	struct way *w = c->way;
 	size_t count;
 
+	if (!at && w->alg->kind == ALG_DIGEST)
+		return compile_fail(c, verify, "signed is missing: where is the {key}?");
 	if (!at) {
 		w->sign_count = 1;
 		return compile_template(c, verify, SLICE_LIT("{body}"), &w->signs[0]);
@@ -250,24 +284,40 @@ static bool read_require(struct compile *c, const struct node *verify)
 	return true;
 }
 
-/* A scheme without signatures has none of what describes one. */
-static bool refuse_signature_members(struct compile *c, const struct node *verify)
+/* Members that describe what the algorithm does not have. */
+static bool refuse_members(struct compile *c, const struct node *verify, const char *const *names)
 {
-	static const char *const names[] = { "key", "sig", "split", "match", "signed" };
 	bool ok = true;
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		const struct node *at = node_member(verify, names[i]);
+	for (; *names; names++) {
+		const struct node *at = node_member(verify, *names);
 
 		if (at)
-			ok = compile_fail(c, at, "alg \"none\" has no use for this");
+			ok = compile_fail(
+				c, at, "alg \"%s\" has no use for this", c->way->alg->name);
 	}
 	return ok;
 }
 
+/* A JSON pointer to the elements that are verified one by one. */
+static bool read_each(struct compile *c, const struct node *verify)
+{
+	const struct node *at = node_member(verify, "each");
+	struct way *w = c->way;
+	struct slice text;
+
+	if (!at)
+		return true;
+	if (w->alg->kind == ALG_NONE || w->alg->kind == ALG_MODULE)
+		return compile_fail(c, at, "alg \"%s\" has no use for this", w->alg->name);
+	w->has_each = compile_string(c, at, &text) && compile_pointer(c, at, text, &w->each);
+	c->takes_items = w->has_each;
+	return w->has_each;
+}
+
 static bool is_outside_body(const struct part *part)
 {
-	return part->kind != REF_JSON && part->kind != REF_FORM;
+	return part->kind != REF_JSON && part->kind != REF_FORM && part->kind != REF_ITEM;
 }
 
 /* What is like this for every algorithm with a signature. */
@@ -277,12 +327,29 @@ static bool read_signature(struct compile *c, const struct node *verify)
 	       compile_signed(c, verify);
 }
 
+/* What comes with each request is the key itself: it signs nothing. */
+static bool read_bearer(struct compile *c, const struct node *verify)
+{
+	static const char *const none[] = { "signed", NULL };
+
+	return refuse_members(c, verify, none) && compile_match(c, verify) &&
+	       compile_sig(c, verify) && compile_time(c, verify);
+}
+
 static bool read_by_kind(struct compile *c, const struct node *verify)
 {
+	static const char *const unsigned_members[] = { "key", "sig", "split", "match", "signed",
+		NULL };
+
 	switch (c->way->alg->kind) {
 	case ALG_MODULE: return c->way->alg->module->compile(c, verify);
-	case ALG_NONE: return refuse_signature_members(c, verify) && compile_time(c, verify);
+	case ALG_NONE:
+		return refuse_members(c, verify, unsigned_members) && compile_time(c, verify);
+	case ALG_TOKEN:
+	case ALG_BASIC: return read_bearer(c, verify);
 	case ALG_MAC:
+	case ALG_DIGEST:
+	case ALG_PUBLIC:
 	case ALG_LATER: break;
 	}
 	return read_signature(c, verify);
@@ -305,10 +372,11 @@ bool compile_verify(struct compile *c, const struct node *verify)
 	if (!read_alg(c, verify) ||
 		!compile_members(c, verify, w->alg->module ? w->alg->module->members : names))
 		return false;
-	if (node_member(verify, "each"))
-		(void)compile_unsupported(c, node_member(verify, "each"), "each");
-	ok = read_by_kind(c, verify);
-	w->head_tells = (!way_has_sig(w) || is_outside_body(&w->sig)) &&
+	c->takes_items = false;
+	ok = read_each(c, verify) && read_by_kind(c, verify);
+	w->head_tells = !w->has_each && (!way_has_sig(w) || is_outside_body(&w->sig)) &&
 			(!w->has_time || is_outside_body(&w->time));
-	return read_require(c, verify) && ok;
+	ok = read_require(c, verify) && ok;
+	c->takes_items = false;
+	return ok;
 }

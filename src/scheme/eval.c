@@ -8,11 +8,24 @@
 
 #include <stdio.h>
 
+/* The slices of one element with its quotes, where it is a string. */
+struct slice json_whole(struct json_value v)
+{
+	if (v.type == JSON_STRING)
+		return (struct slice){ v.raw.data - 1, v.raw.len + 2 };
+	return v.raw;
+}
+
+size_t eval_need(const struct scheme *scheme, const struct scheme_request *rq)
+{
+	return SCRATCH_MAX + scheme->decoded_bodies * rq->body.len;
+}
+
 bool eval_start(struct eval *ev, const struct scheme *scheme, const struct scheme_request *rq,
 	struct notes *notes, struct buf *scratch)
 {
 	*ev = (struct eval){ .scheme = scheme, .rq = rq, .notes = notes, .scratch = scratch };
-	return buf_reserve(scratch, SCRATCH_MAX, NULL) == ERR_OK;
+	return buf_reserve(scratch, eval_need(scheme, rq), NULL) == ERR_OK;
 }
 
 size_t eval_room(const struct eval *ev)
@@ -45,21 +58,127 @@ enum found eval_header(const struct scheme_request *rq, struct slice name, struc
 	return count > 0 ? FOUND : FOUND_NOT;
 }
 
-enum found eval_json(struct eval *ev, const struct part *part, struct json_value *out)
+/* The text that json: points into: the body, or the field of a form. */
+static enum found json_source(struct eval *ev, struct slice *out)
+{
+	const struct scheme *s = ev->scheme;
+	const struct slice name = { (const uint8_t *)s->form.text, s->form.len };
+
+	*out = ev->rq->body;
+	return s->has_form ? form_find(ev->rq->body, name, ev->scratch, out) : FOUND;
+}
+
+static void scan_body(struct eval *ev)
 {
 	const struct scheme *s = ev->scheme;
 	struct notes *notes = ev->notes;
+	struct err err = ERR_INIT;
+	struct slice text;
 
-	if (!notes->scanned) {
-		struct err err = ERR_INIT;
+	notes->scanned = true;
+	notes->form = json_source(ev, &text);
+	if (notes->form == FOUND)
+		notes->scan = json_scan(text, s->paths, s->path_count, notes->json, &err);
+}
 
-		notes->scan = json_scan(ev->rq->body, s->paths, s->path_count, notes->json, &err);
-		notes->scanned = true;
+void eval_body(struct eval *ev)
+{
+	if (ev->scheme->has_form && !ev->notes->scanned)
+		scan_body(ev);
+}
+
+/* An element that is no object or array has no members. */
+static void scan_item(struct eval *ev)
+{
+	const struct scheme *s = ev->scheme;
+	struct notes *notes = ev->notes;
+	struct err err = ERR_INIT;
+	bool has_members = ev->item.type == JSON_OBJECT || ev->item.type == JSON_ARRAY;
+
+	notes->item_scanned = true;
+	notes->item_scan = ERR_OK;
+	memset(notes->item, 0, s->item_path_count * sizeof(notes->item[0]));
+	if (has_members)
+		notes->item_scan = json_scan(
+			ev->item.raw, s->item_paths, s->item_path_count, notes->item, &err);
+}
+
+void eval_enter(struct eval *ev, struct json_value item)
+{
+	ev->item = item;
+	ev->notes->item_scanned = false;
+}
+
+static enum found item_value(struct eval *ev, const struct part *part, struct json_value *out)
+{
+	struct notes *notes = ev->notes;
+
+	if (ev->item.type == JSON_ABSENT)
+		return FOUND_NOT;
+	if (part->len == 0) {
+		*out = ev->item;
+		return FOUND;
 	}
+	if (!notes->item_scanned)
+		scan_item(ev);
+	if (notes->item_scan != ERR_OK)
+		return notes->item_scan == ERR_NOMEM ? FOUND_NOMEM : FOUND_BROKEN;
+	*out = notes->item[part->index];
+	return out->type == JSON_ABSENT || out->type == JSON_NULL ? FOUND_NOT : FOUND;
+}
+
+enum found eval_json(struct eval *ev, const struct part *part, struct json_value *out)
+{
+	struct notes *notes = ev->notes;
+
+	if (part->kind == REF_ITEM)
+		return item_value(ev, part, out);
+	if (!notes->scanned)
+		scan_body(ev);
+	if (notes->form != FOUND)
+		return notes->form;
 	if (notes->scan != ERR_OK)
 		return notes->scan == ERR_NOMEM ? FOUND_NOMEM : FOUND_BROKEN;
 	*out = notes->json[part->index];
 	return out->type == JSON_ABSENT || out->type == JSON_NULL ? FOUND_NOT : FOUND;
+}
+
+/* "name\nvalue\n" for each member that is there. The names are literal text, the values decoded. */
+static enum found eval_lines(struct eval *ev, const struct lines *lines, struct slice *out)
+{
+	struct buf *scratch = ev->scratch;
+	size_t at = scratch->len;
+
+	for (size_t i = 0; i < lines->count; i++) {
+		const struct part *member = &lines->members[i];
+		struct json_value v;
+		enum found found = eval_json(ev, member, &v);
+
+		if (found == FOUND_NOT)
+			continue;
+		if (found != FOUND)
+			return found;
+		if (eval_room(ev) < member->len + v.raw.len + 2)
+			return FOUND_LONG;
+		if (buf_put(scratch, member->text + 1, member->len - 1, NULL) != ERR_OK ||
+			buf_put_u8(scratch, '\n', NULL) != ERR_OK ||
+			json_text(v, scratch, NULL) != ERR_OK ||
+			buf_put_u8(scratch, '\n', NULL) != ERR_OK)
+			return FOUND_LONG;
+	}
+	*out = (struct slice){ scratch->data + at, scratch->len - at };
+	return FOUND;
+}
+
+static enum found eval_sorted(struct eval *ev, struct slice *out)
+{
+	struct notes *notes = ev->notes;
+	enum found found = FOUND;
+
+	if (!notes->sorted.data)
+		found = form_sorted(ev->rq->body, ev->scratch, &notes->sorted);
+	*out = notes->sorted;
+	return found;
 }
 
 static enum found json_bytes(struct eval *ev, const struct part *part, struct slice *out)
@@ -98,6 +217,14 @@ static enum found plain(struct eval *ev, const struct part *part, struct slice *
 	case REF_QUERY: return form_find(ev->rq->query, text, ev->scratch, out);
 	case REF_FORM: return form_find(ev->rq->body, text, ev->scratch, out);
 	case REF_JSON: return json_bytes(ev, part, out);
+	case REF_ITEM:
+		if (part->len > 0)
+			return json_bytes(ev, part, out);
+		*out = json_whole(ev->item);
+		return out->data ? FOUND : FOUND_NOT;
+	case REF_LINES: return eval_lines(ev, part->lines, out);
+	case REF_FORM_SORTED: return eval_sorted(ev, out);
+	case REF_KEY: *out = SLICE_EMPTY; return FOUND; /* put in for each key (prove.c) */
 	case REF_CAP: *out = ev->notes->caps[part->index]; return out->data ? FOUND : FOUND_NOT;
 	case REF_SECRET:
 		secret = &ev->scheme->secrets[part->index].secret;
@@ -146,18 +273,34 @@ enum found eval_part(struct eval *ev, const struct part *part, struct slice *out
 	return found == FOUND ? call(ev, part->function, value, out) : found;
 }
 
-enum found eval_pieces(
-	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad)
+static enum found pieces_of(struct eval *ev, const struct template *t, bool is_signed,
+	struct slice *out, const struct part **out_bad)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		enum found found = eval_part(ev, &t->parts[i], &out[i]);
 
+		if (found == FOUND_NOT && is_signed && t->parts[i].kind == REF_ITEM) {
+			out[i] = SLICE_EMPTY;
+			continue;
+		}
 		if (found != FOUND) {
 			*out_bad = &t->parts[i];
 			return found;
 		}
 	}
 	return FOUND;
+}
+
+enum found eval_pieces(
+	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad)
+{
+	return pieces_of(ev, t, false, out, out_bad);
+}
+
+enum found eval_signed(
+	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad)
+{
+	return pieces_of(ev, t, true, out, out_bad);
 }
 
 static enum found join(struct eval *ev, const struct slice *pieces, size_t count, struct slice *out)

@@ -5,14 +5,6 @@
 
 #define POINTER_MAX 512
 
-/* The bytes of a value, a string's quotes included. */
-static struct slice whole(struct json_value v)
-{
-	if (v.type == JSON_STRING)
-		return (struct slice){ v.raw.data - 1, v.raw.len + 2 };
-	return v.raw;
-}
-
 /* The longest start of the pointer that leads to something. */
 static enum err_code find_deepest(struct slice body, const char *pointer, size_t *out_len,
 	struct json_value *out, struct err *err)
@@ -128,7 +120,7 @@ enum err_code fill_member(
 	if (rest.len > 0 && at.type != JSON_OBJECT)
 		return err_set(err, ERR_USAGE, "%s has no place in the body: \"%.*s\" is no object",
 			pointer, (int)len, pointer);
-	gone = rest.len > 0 ? end_of_object(at) : whole(at);
+	gone = rest.len > 0 ? end_of_object(at) : json_whole(at);
 	rc = splice(&made, buf_slice(body), gone, rest, value, err);
 	if (rc == ERR_OK)
 		buf_swap(body, &made);

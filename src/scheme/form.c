@@ -1,8 +1,12 @@
 /* form.c - names and values of "a=1&b=2", in a query or a body; and the URL that was signed.
  *
- * Deliberately not here: multipart bodies, and forms that are signed in sorted order. */
+ * Deliberately not here: multipart bodies. */
 #include "scheme_priv.h"
 #include "postern/text.h"
+
+#include <stdlib.h>
+
+#define FORM_PAIRS_MAX 20000 /* as many as JSON may have members */
 
 static bool is_plain(struct slice s)
 {
@@ -69,6 +73,92 @@ enum found form_find(struct slice form, struct slice name, struct buf *scratch, 
 		value = slice_sub(pair, equals + 1, pair.len);
 	}
 	return count > 0 ? decoded(value, scratch, out) : FOUND_NOT;
+}
+
+/* ---- in sorted order ---------------------------------------------------------------------------
+ */
+
+struct pair {
+	struct slice name, value;
+};
+
+static int by_name_and_value(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+	int order = slice_cmp(x->name, y->name);
+
+	return order ? order : slice_cmp(x->value, y->value);
+}
+
+static size_t count_pairs(struct slice form)
+{
+	size_t count = 0;
+
+	while (form.len > 0) {
+		struct slice pair = slice_sub(form, 0, slice_find(form, '&'));
+
+		count += pair.len > 0;
+		form = slice_sub(form, pair.len + 1, form.len);
+	}
+	return count;
+}
+
+/* Decoded text is never longer than what it is made of, and the room for that was reserved. */
+static enum found read_pairs(struct slice form, struct buf *scratch, struct pair *out)
+{
+	while (form.len > 0) {
+		struct slice text = slice_sub(form, 0, slice_find(form, '&'));
+		size_t equals = slice_find(text, '=');
+		enum found found;
+
+		form = slice_sub(form, text.len + 1, form.len);
+		if (text.len == 0)
+			continue;
+		found = decoded(slice_sub(text, 0, equals), scratch, &out->name);
+		if (found == FOUND)
+			found = decoded(
+				slice_sub(text, equals + 1, text.len), scratch, &out->value);
+		if (found != FOUND)
+			return found;
+		out++;
+	}
+	return FOUND;
+}
+
+static enum found join_pairs(
+	const struct pair *pairs, size_t count, struct buf *scratch, struct slice *out)
+{
+	size_t at = scratch->len;
+
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0 && by_name_and_value(&pairs[i - 1], &pairs[i]) == 0)
+			continue;
+		if (pairs[i].name.len + pairs[i].value.len > scratch->cap - scratch->len - 1 ||
+			buf_put_slice(scratch, pairs[i].name, NULL) != ERR_OK ||
+			buf_put_slice(scratch, pairs[i].value, NULL) != ERR_OK)
+			return FOUND_LONG;
+	}
+	*out = (struct slice){ scratch->data + at, scratch->len - at };
+	return FOUND;
+}
+
+enum found form_sorted(struct slice form, struct buf *scratch, struct slice *out)
+{
+	size_t count = count_pairs(form);
+	struct pair *pairs = calloc(count ? count : 1, sizeof(*pairs));
+	enum found found = FOUND_NOMEM;
+
+	if (pairs && count <= FORM_PAIRS_MAX)
+		found = is_sound(form) ? read_pairs(form, scratch, pairs) : FOUND_BROKEN;
+	else if (pairs)
+		found = FOUND_LONG;
+	if (found == FOUND) {
+		if (count > 1)
+			qsort(pairs, count, sizeof(*pairs), by_name_and_value);
+		found = join_pairs(pairs, count, scratch, out);
+	}
+	free(pairs);
+	return found;
 }
 
 static bool append(struct buf *scratch, struct slice s)

@@ -99,14 +99,28 @@ static bool reads(const struct scheme *s, const struct question *q)
 {
 	return verify_reads(s, q) || choice_reads(&s->id, q) || choice_reads(&s->type, q) ||
 	       choice_reads(&s->entity, q) || choice_reads(&s->version, q) ||
-	       choice_reads(&s->base, q);
+	       choice_reads(&s->base, q) || (s->has_nonce && q->fits(&s->nonce, q->name)) ||
+	       (s->has_gap && (q->fits(&s->gap[0], q->name) || q->fits(&s->gap[1], q->name)));
+}
+
+/* A header that is the key itself, and not made with it. */
+static bool is_bearer(const struct scheme *s, struct slice name)
+{
+	for (size_t i = 0; i < s->way_count; i++) {
+		const struct way *w = &s->ways[i];
+
+		if ((w->alg->kind == ALG_TOKEN || w->alg->kind == ALG_BASIC) &&
+			part_names_header(&w->sig, name))
+			return true;
+	}
+	return false;
 }
 
 bool scheme_keeps_header(const struct scheme *scheme, struct slice name)
 {
 	const struct question q = { part_names_header, name };
 
-	if (is_credential(name) || is_secret(scheme, name))
+	if (is_credential(name) || is_secret(scheme, name) || is_bearer(scheme, name))
 		return false;
 	return reads(scheme, &q);
 }

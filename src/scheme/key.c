@@ -13,7 +13,7 @@
 #define KEY_TEXT_MAX KIB(16)     /* encoded, with its prefix */
 #define MODULE_TEXT_MAX KIB(256) /* many keys in one file */
 
-enum encoding { ENCODING_UTF8, ENCODING_HEX, ENCODING_BASE64 };
+enum encoding { ENCODING_UTF8, ENCODING_HEX, ENCODING_BASE64, ENCODING_SPKI, ENCODING_PEM };
 
 struct key_form {
 	enum encoding encoding;
@@ -66,34 +66,40 @@ static bool parse_form(struct compile *c, const struct node *verify, struct key_
 {
 	static const struct {
 		const char *name;
-		bool is_built;
 		enum encoding encoding;
+		bool is_public; /* for public keys alone */
 	} rows[] = {
-		{ "utf8", true, ENCODING_UTF8 },
-		{ "hex", true, ENCODING_HEX },
-		{ "base64", true, ENCODING_BASE64 },
-		{ "spki-base64", false, ENCODING_UTF8 },
-		{ "pem", false, ENCODING_UTF8 },
+		{ "utf8", ENCODING_UTF8, false },
+		{ "hex", ENCODING_HEX, false },
+		{ "base64", ENCODING_BASE64, false },
+		{ "spki-base64", ENCODING_SPKI, true },
+		{ "pem", ENCODING_PEM, true },
 	};
 	const struct node *at = node_member(verify, "key");
+	bool is_public = c->way->alg->kind == ALG_PUBLIC;
 	struct slice text, name;
 
 	*out = (struct key_form){ .encoding = ENCODING_UTF8 };
 	if (!at)
-		return true;
+		return !is_public ||
+		       compile_fail(c, verify, "key is missing: hex, base64, spki-base64 or pem?");
 	if (!compile_string(c, at, &text))
 		return false;
 	name = slice_sub(text, 0, slice_find(text, ':'));
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (!slice_eq_str(name, rows[i].name))
 			continue;
-		if (!rows[i].is_built)
-			return compile_unsupported(c, at, rows[i].name);
+		if (rows[i].is_public && !is_public)
+			return compile_fail(
+				c, at, "%s is for the keys of ed25519 and ecdsa", rows[i].name);
+		if (rows[i].encoding == ENCODING_UTF8 && is_public)
+			break;
 		out->encoding = rows[i].encoding;
 		out->prefix = slice_sub(text, name.len + 1, text.len);
 		return true;
 	}
-	return compile_fail(c, at, "must be utf8, hex or base64, with or without \":PREFIX\"");
+	return compile_fail(c, at, "must be %s, with or without \":PREFIX\"",
+		is_public ? "hex, base64, spki-base64 or pem" : "utf8, hex or base64");
 }
 
 static bool decode(struct compile *c, const struct key_ref *ref, const struct key_form *form,
@@ -106,8 +112,10 @@ static bool decode(struct compile *c, const struct key_ref *ref, const struct ke
 	if (form->prefix.len > 0 && slice_starts(text, form->prefix))
 		text = slice_sub(text, form->prefix.len, text.len);
 	switch (form->encoding) {
-	case ENCODING_UTF8: rc = buf_put_slice(out, text, NULL); break;
+	case ENCODING_UTF8:
+	case ENCODING_PEM: rc = buf_put_slice(out, text, NULL); break;
 	case ENCODING_HEX: rc = text_hex_decode(text, out, NULL); break;
+	case ENCODING_SPKI:
 	case ENCODING_BASE64: rc = text_base64_decode(text, out, NULL); break;
 	}
 	if (rc != ERR_OK)
@@ -185,14 +193,61 @@ static void name_key(struct key *key, const struct secret *secret)
 	(void)snprintf(key->used, sizeof(key->used), "%s:%s", key->role, fingerprint);
 }
 
-/* What the way makes of a key. */
-static bool use_secret(struct compile *c, size_t index, const struct secret *secret)
+/* A raw key of Ed25519, SubjectPublicKeyInfo, or PEM. */
+static enum err_code open_public(const struct alg *alg, enum encoding encoding, struct slice bytes,
+	struct pkey **out, struct err *err)
 {
-	struct way *w = c->way;
+	if (encoding == ENCODING_PEM)
+		return pkey_from_pem(bytes, out, err);
+	if (encoding != ENCODING_SPKI && alg->pkey == PKEY_EDDSA)
+		return pkey_from_ed25519(bytes, SLICE_EMPTY, out, err);
+	return pkey_from_spki(bytes, out, err);
+}
 
-	if (crypto_mac_open(w->alg->digest, secret, &w->keyed[index].mac, NULL) != ERR_OK)
-		c->no_memory = true;
-	return !c->no_memory;
+static bool use_public(struct compile *c, struct key *key, struct keyed *to, enum encoding encoding,
+	struct slice bytes)
+{
+	const struct alg *alg = c->way->alg;
+	struct node at = place_of(key->ref);
+	struct err err = ERR_INIT;
+
+	if (open_public(alg, encoding, bytes, &to->pkey, &err) != ERR_OK) {
+		c->no_memory |= err.code == ERR_NOMEM;
+		return compile_fail(c, &at, "%s: %s", name_of(key->ref), err.text);
+	}
+	if (!pkey_fits(to->pkey, alg->pkey))
+		return compile_fail(
+			c, &at, "%s: this key does not go with %s", name_of(key->ref), alg->name);
+	return true;
+}
+
+/* What the way makes of a key. */
+static bool use_secret(
+	struct compile *c, size_t index, enum encoding encoding, struct secret *secret)
+{
+	struct keyed *to = &c->way->keyed[index];
+	struct slice bytes = { secret->data, secret->len };
+	bool ok = true;
+
+	switch (c->way->alg->kind) {
+	case ALG_PUBLIC: ok = use_public(c, &c->s->keys[index], to, encoding, bytes); break;
+	case ALG_DIGEST:
+	case ALG_TOKEN:
+	case ALG_BASIC:
+		crypto_sha256(bytes, to->digest);
+		to->secret = *secret; /* it is the way's from now on */
+		*secret = (struct secret){ 0 };
+		break;
+	case ALG_MAC:
+	case ALG_NONE:
+	case ALG_MODULE:
+	case ALG_LATER:
+		ok = crypto_mac_open(c->way->alg->digest, secret, &to->mac, NULL) == ERR_OK;
+		c->no_memory |= !ok;
+		break;
+	}
+	to->is_ready = ok;
+	return ok;
 }
 
 static bool read_key(struct compile *c, size_t index, const struct key_form *form)
@@ -203,7 +258,7 @@ static bool read_key(struct compile *c, size_t index, const struct key_form *for
 
 	if (ok) {
 		name_key(key, &secret);
-		ok = use_secret(c, index, &secret);
+		ok = use_secret(c, index, form->encoding, &secret);
 	}
 	secret_done(&secret);
 	return ok;
@@ -222,6 +277,7 @@ static bool give_key(struct compile *c, size_t index)
 		secret = (struct secret){ text.data, text.len };
 		name_key(key, &secret);
 		ok = c->way->alg->module->key(c, index, &at, buf_slice(&text));
+		c->way->keyed[index].is_ready = ok;
 	}
 	if (text.data)
 		buf_wipe(&text);
@@ -242,7 +298,7 @@ static bool needs_no_key(struct compile *c, const struct node *verify)
 bool key_read_all(struct compile *c, const struct node *verify)
 {
 	struct key_form form;
-	bool ok = true;
+	bool ok = true, any = false;
 
 	if (needs_no_key(c, verify))
 		return true;
@@ -254,11 +310,33 @@ bool key_read_all(struct compile *c, const struct node *verify)
 	}
 	if (c->s->key_count == 0)
 		return compile_fail(c, NULL, "the source has no keys");
-	if (!parse_form(c, verify, &form))
+	if (!c->way->alg->module && !parse_form(c, verify, &form))
 		return false;
-	for (size_t i = 0; i < c->s->key_count; i++)
-		ok &= c->way->alg->module ? give_key(c, i) : read_key(c, i, &form);
-	return ok;
+	c->is_trying = c->has_many;
+	for (size_t i = 0; i < c->s->key_count; i++) {
+		bool fits = c->way->alg->module ? give_key(c, i) : read_key(c, i, &form);
+
+		ok &= fits || c->has_many;
+		any |= fits;
+	}
+	c->is_trying = false;
+	return ok && (any || compile_fail(c, verify, "no key of the source goes with this"));
+}
+
+void key_check_used(struct compile *c)
+{
+	const struct scheme *s = c->s;
+
+	for (size_t i = 0; i < s->key_count; i++) {
+		struct node at = place_of(s->keys[i].ref);
+		bool used = false;
+
+		for (size_t w = 0; w < s->way_count; w++)
+			used |= s->ways[w].keyed[i].is_ready;
+		if (!used)
+			(void)compile_fail(c, &at, "%s: no alternative of verify can use this key",
+				name_of(s->keys[i].ref));
+	}
 }
 
 bool key_read_secrets(struct compile *c)
@@ -285,8 +363,13 @@ bool key_read_secrets(struct compile *c)
 void key_close_all(struct scheme *s)
 {
 	for (size_t w = 0; w < s->way_count; w++) {
-		for (size_t i = 0; i < s->key_count; i++)
-			crypto_mac_close(&s->ways[w].keyed[i].mac);
+		for (size_t i = 0; i < s->key_count; i++) {
+			struct keyed *keyed = &s->ways[w].keyed[i];
+
+			crypto_mac_close(&keyed->mac);
+			pkey_close(&keyed->pkey);
+			secret_done(&keyed->secret);
+		}
 	}
 	for (size_t i = 0; i < s->secret_count; i++)
 		secret_done(&s->secrets[i].secret);

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define GAP_DIGITS_MAX 40 /* of a batch's number */
+
 struct mapper {
 	struct eval ev;
 	struct scheme_mapped *out;
@@ -29,7 +31,8 @@ static enum found part_text(
 	struct json_value v;
 	enum found found;
 
-	if (part->kind == REF_JSON && part->function == FN_NONE) {
+	if ((part->kind == REF_JSON || (part->kind == REF_ITEM && part->len > 0)) &&
+		part->function == FN_NONE) {
 		found = eval_json(&m->ev, part, &v);
 		if (found != FOUND)
 			return found;
@@ -148,8 +151,26 @@ static void map_all(struct mapper *m)
 		!choose_version(m, &s->version, "the version", &version, &out->version) ||
 		!choose_version(m, &s->base, "the base version", &out->base, &base))
 		return;
-	if (out->id.len == 0)
+	out->has_no_id = s->id.count == 0;
+	if (out->id.len == 0 && !out->has_no_id)
 		(void)fail(m, ERR_MISSING_EVENT_ID, "the event id", "was not found");
+}
+
+/* What must not come a second time, in pieces: the nonce, or the signed bytes. Gives their number.
+ */
+static size_t once_only(struct mapper *m, struct slice *pieces)
+{
+	const struct scheme *s = m->ev.scheme;
+	const struct way *w = &s->ways[m->ev.notes->way];
+	const struct template *t = &w->signs[m->ev.notes->sign];
+	const struct part *bad;
+
+	if (s->has_nonce)
+		return eval_part(&m->ev, &s->nonce, &pieces[0]) == FOUND ? 1 : 0;
+	if (s->id_cover != ID_UNSIGNED || w->cover == COVER_NONE || w->sign_count == 0 ||
+		eval_signed(&m->ev, t, pieces, &bad) != FOUND)
+		return 0;
+	return t->count;
 }
 
 /* The digest by which a copy under a fresh id is known. */
@@ -157,48 +178,125 @@ static void map_replay(struct mapper *m)
 {
 	const struct scheme *s = m->ev.scheme;
 	struct scheme_mapped *out = m->out;
-	struct slice pieces[PARTS_MAX + 2];
-	const struct way *w = &s->ways[m->ev.notes->way];
-	const struct template *t = &w->signs[m->ev.notes->sign];
-	const struct part *bad;
-	size_t count = t->count;
+	struct slice pieces[PARTS_MAX + 4];
+	size_t count = once_only(m, pieces);
+	char index[24];
 
-	if (s->id_cover != ID_UNSIGNED || w->cover == COVER_NONE ||
-		eval_pieces(&m->ev, t, pieces, &bad) != FOUND)
+	if (count == 0)
 		return;
+	if (out->is_item) {
+		(void)snprintf(index, sizeof(index), "%zu", out->index);
+		pieces[count++] = (struct slice){ (const uint8_t *)"", 1 };
+		pieces[count++] = slice_str(index);
+	}
 	if (s->replay_by_type) {
 		pieces[count++] = (struct slice){ (const uint8_t *)"", 1 };
 		pieces[count++] = out->type;
 	}
 	crypto_digest(CRYPTO_SHA256, pieces, count, out->replay);
 	out->has_replay = true;
-	out->replay_is_digest = w->signs_body_alone && !s->replay_by_type;
+	out->replay_is_digest = s->ways[m->ev.notes->way].signs_body_alone && !s->has_nonce &&
+				!s->replay_by_type && !out->is_item;
 }
 
-static void clear(struct scheme_mapped *out)
+static void clear(struct scheme_mapped *out, struct slice body)
 {
 	struct buf text = out->text;
 
 	buf_reset(&text);
-	*out = (struct scheme_mapped){ .code = ERR_OK, .text = text };
+	*out = (struct scheme_mapped){ .code = ERR_OK, .text = text, .body = body };
+}
+
+static void map_gap(struct mapper *m)
+{
+	const struct scheme *s = m->ev.scheme;
+
+	for (size_t i = 0; s->has_gap && i < ARRAY_LEN(s->gap); i++) {
+		struct slice *to = &m->out->gap[i];
+
+		if (part_text(m, &s->gap[i], false, to) != FOUND || to->len > GAP_DIGITS_MAX ||
+			!is_clean(*to))
+			*to = SLICE_EMPTY;
+	}
+}
+
+/* The verdict's notes are ours; what map learns there a handshake may use, and the reverse. */
+static bool start(struct mapper *m, const struct scheme *scheme, const struct scheme_request *rq,
+	const struct scheme_verdict *verdict)
+{
+	struct notes *notes = (struct notes *)(void *)verdict->captures.data;
+
+	assert(verdict->code == ERR_OK && verdict->captures.len >= sizeof(*notes));
+	clear(m->out, rq->body);
+	if (eval_start(&m->ev, scheme, rq, notes, &m->out->text))
+		return true;
+	return fail(m, ERR_UNAVAILABLE, "the mapping", "needs memory");
+}
+
+static void map_event(struct mapper *m)
+{
+	map_all(m);
+	map_replay(m);
+	map_gap(m);
+}
+
+/* False: the array is not there; the event in out says so. */
+static bool find_items(struct mapper *m, struct json_value *out)
+{
+	const struct scheme *s = m->ev.scheme;
+	enum found found = eval_json(&m->ev, &s->items, out);
+
+	if (found == FOUND_NOMEM)
+		return fail(m, ERR_UNAVAILABLE, "the mapping", "needs memory");
+	if (found == FOUND_BROKEN)
+		return fail(m, ERR_MALFORMED_BODY, "the array of events",
+			"is in a body that cannot be parsed");
+	if (found != FOUND || out->type != JSON_ARRAY)
+		return fail(m, ERR_MALFORMED_BODY, "the array of events", "is not there");
+	return true;
+}
+
+bool scheme_events_next(const struct scheme *scheme, const struct scheme_request *rq,
+	const struct scheme_verdict *verdict, struct scheme_events *events,
+	struct scheme_mapped *out)
+{
+	struct mapper m = { .out = out };
+	struct json_value item;
+	bool is_first = !events->has_started;
+
+	if (!scheme->splits && !is_first)
+		return false;
+	events->has_started = true;
+	if (!start(&m, scheme, rq, verdict))
+		return is_first;
+	if (!scheme->splits) {
+		map_event(&m);
+		return true;
+	}
+	if (is_first && !find_items(&m, &events->array)) {
+		map_replay(&m);
+		return true;
+	}
+	if (events->array.type != JSON_ARRAY || !json_next(events->array, &events->at, &item))
+		return false;
+	out->is_item = true;
+	out->index = events->index++;
+	out->body = json_whole(item);
+	eval_enter(&m.ev, item);
+	if (out->index >= ITEMS_MAX)
+		(void)fail(&m, ERR_MALFORMED_BODY, "the array of events", "is too long");
+	else
+		map_event(&m);
+	return true;
 }
 
 void scheme_map(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_mapped *out)
 {
-	struct mapper m = { .out = out };
-	/* The verdict's notes are ours; what map learns there a handshake may use, and the reverse.
-	 */
-	struct notes *notes = (struct notes *)(void *)verdict->captures.data;
+	struct scheme_events events = SCHEME_EVENTS_INIT;
 
-	assert(verdict->code == ERR_OK && verdict->captures.len >= sizeof(*notes));
-	clear(out);
-	if (!eval_start(&m.ev, scheme, rq, notes, &out->text)) {
-		(void)fail(&m, ERR_UNAVAILABLE, "the mapping", "needs memory");
-		return;
-	}
-	map_all(&m);
-	map_replay(&m);
+	if (!scheme_events_next(scheme, rq, verdict, &events, out))
+		clear(out, SLICE_EMPTY);
 }
 
 bool map_has_id(const struct scheme *scheme, const struct scheme_request *rq, struct notes *notes)

@@ -14,12 +14,31 @@ static const struct {
 	{ "token", CODING_TOKEN },
 };
 
+/* What a signature of the algorithm may be written as. */
+static bool may_be(const struct alg *alg, enum coding coding)
+{
+	switch (alg->kind) {
+	case ALG_TOKEN: return coding == CODING_TOKEN;
+	case ALG_BASIC: return coding == CODING_BASE64;
+	case ALG_MODULE: return true;
+	case ALG_MAC:
+	case ALG_DIGEST:
+	case ALG_PUBLIC:
+	case ALG_NONE:
+	case ALG_LATER: break;
+	}
+	return coding != CODING_TOKEN;
+}
+
 static bool add_signature(struct compile *c, const struct node *at, struct slice name,
 	struct pattern *p, struct pattern_part *out)
 {
 	for (size_t i = 0; i < ARRAY_LEN(codings); i++) {
 		if (!slice_eq_str(name, codings[i].name))
 			continue;
+		if (!may_be(c->way->alg, codings[i].coding))
+			return compile_fail(c, at, "alg \"%s\" is not written {%s}",
+				c->way->alg->name, codings[i].name);
 		if (p->coding != CODING_NONE)
 			return compile_fail(c, at, "two signatures in one entry");
 		if (codings[i].coding == CODING_TOKEN && c->way->alg->kind == ALG_MAC)
@@ -28,7 +47,7 @@ static bool add_signature(struct compile *c, const struct node *at, struct slice
 		out->kind = PATTERN_SIGNATURE;
 		return true;
 	}
-	return compile_fail(c, at, "a MAC is written {hex} or {base64}, not {token}");
+	return compile_fail(c, at, "no such signature");
 }
 
 static bool add_cap(
@@ -106,7 +125,10 @@ bool pattern_match(
 		size_t len = entry.len;
 
 		if (part->kind == PATTERN_LITERAL) {
-			if (!slice_starts(entry, part_text(part)))
+			struct slice have = slice_sub(entry, 0, part->len);
+
+			if (!slice_eq(have, part_text(part)) &&
+				!(p->any_case && slice_eq_nocase(have, part_text(part))))
 				return false;
 			entry = slice_sub(entry, part->len, entry.len);
 			continue;

@@ -3,8 +3,7 @@
  *   template    literal {reference} literal ...
  *   reference   header:NAME | json:/POINTER | body | ... | function(reference)
  *
- * What the guide names and this program cannot do yet is in the table too, so that it is refused as
- * such and not as a typing error. Deliberately not here: values (eval.c). */
+ * Deliberately not here: values (eval.c). */
 #include "scheme_priv.h"
 #include "postern/text.h"
 
@@ -13,38 +12,35 @@
 struct ref_row {
 	const char *word; /* with a ':' where a name follows */
 	enum ref_kind kind;
-	bool is_built;
 };
 
 static const struct ref_row refs[] = {
-	{ "body", REF_BODY, true },
-	{ "method", REF_METHOD, true },
-	{ "url", REF_URL, true },
-	{ "url+port", REF_URL_WITH_PORT, true },
-	{ "url-port", REF_URL_WITHOUT_PORT, true },
-	{ "time", REF_TIME, true },
-	{ "header:", REF_HEADER, true },
-	{ "query:", REF_QUERY, true },
-	{ "form:", REF_FORM, true },
-	{ "json:", REF_JSON, true },
-	{ "cap:", REF_CAP, true },
-	{ "secret:", REF_SECRET, true },
-	{ "form-sorted", REF_LITERAL, false },
-	{ "key", REF_LITERAL, false },
-	{ "item:", REF_LITERAL, false },
+	{ "body", REF_BODY },
+	{ "method", REF_METHOD },
+	{ "url", REF_URL },
+	{ "url+port", REF_URL_WITH_PORT },
+	{ "url-port", REF_URL_WITHOUT_PORT },
+	{ "time", REF_TIME },
+	{ "header:", REF_HEADER },
+	{ "query:", REF_QUERY },
+	{ "form:", REF_FORM },
+	{ "json:", REF_JSON },
+	{ "cap:", REF_CAP },
+	{ "secret:", REF_SECRET },
+	{ "form-sorted", REF_FORM_SORTED },
+	{ "key", REF_KEY },
+	{ "item:", REF_ITEM },
 };
 
 static const struct {
 	const char *name;
 	enum ref_function function;
-	bool is_built;
 } functions[] = {
-	{ "sha256hex", FN_SHA256_HEX, true },
-	{ "sha256b64", FN_SHA256_BASE64, true },
-	{ "crc32", FN_CRC32, true },
-	{ "lines", FN_NONE, false },
-	{ "hmachex", FN_HMAC_HEX, true },
-	{ "hmacb64", FN_HMAC_BASE64, true },
+	{ "sha256hex", FN_SHA256_HEX },
+	{ "sha256b64", FN_SHA256_BASE64 },
+	{ "crc32", FN_CRC32 },
+	{ "hmachex", FN_HMAC_HEX },
+	{ "hmacb64", FN_HMAC_BASE64 },
 };
 
 static bool refuse_word(struct compile *c, const struct node *at, struct slice text)
@@ -73,22 +69,56 @@ static const struct ref_row *find_row(struct slice text)
 	return NULL;
 }
 
-static bool add_path(struct compile *c, const struct node *at, struct part *part)
+/* Pointers that are read of the same text are scanned for together. */
+struct paths {
+	struct json_path **list;
+	const char **pointers;
+	size_t *count;
+};
+
+static bool add_to(struct compile *c, const struct node *at, struct part *part, struct paths to)
 {
 	struct err err = ERR_INIT;
-	struct scheme *s = c->s;
 
-	for (part->index = 0; part->index < s->path_count; part->index++) {
-		if (slice_eq_str(slice_str(s->pointers[part->index]), part->text))
+	for (part->index = 0; part->index < *to.count; part->index++) {
+		if (slice_eq_str(slice_str(to.pointers[part->index]), part->text))
 			return true;
 	}
-	if (s->path_count == JSON_PATHS_MAX)
+	if (*to.count == JSON_PATHS_MAX)
 		return compile_fail(c, at, "more than %d json: references", JSON_PATHS_MAX);
-	if (json_path_open(slice_str(part->text), &s->paths[s->path_count], &err) != ERR_OK)
+	if (json_path_open(slice_str(part->text), &to.list[*to.count], &err) != ERR_OK)
 		return compile_fail(
 			c, at, "\"%s\" is not a JSON pointer: %s", part->text, err.text);
-	s->pointers[s->path_count++] = part->text;
+	to.pointers[(*to.count)++] = part->text;
 	return true;
+}
+
+static bool add_path(struct compile *c, const struct node *at, struct part *part)
+{
+	struct scheme *s = c->s;
+
+	return add_to(c, at, part, (struct paths){ s->paths, s->pointers, &s->path_count });
+}
+
+static bool add_item(struct compile *c, const struct node *at, struct part *part)
+{
+	struct scheme *s = c->s;
+
+	if (!c->takes_items)
+		return compile_fail(
+			c, at, "%s", c->way ? "item: goes with each" : "item: goes with items");
+	if (part->len == 0)
+		return true;
+	return add_to(c, at, part,
+		(struct paths){ s->item_paths, s->item_pointers, &s->item_path_count });
+}
+
+bool compile_pointer(
+	struct compile *c, const struct node *at, struct slice pointer, struct part *out)
+{
+	*out = (struct part){ .kind = REF_JSON, .len = pointer.len };
+	out->text = compile_keep_text(c, pointer);
+	return out->text && add_path(c, at, out);
 }
 
 static bool add_cap(struct compile *c, const struct node *at, struct part *part)
@@ -139,11 +169,21 @@ static bool add_header(struct compile *c, const struct node *at, struct part *pa
 	return true;
 }
 
+/* What is as long as a body is put together while a request is verified, and not elsewhere. */
+static bool in_verify(struct compile *c, const struct node *at)
+{
+	if (!c->way)
+		return compile_fail(c, at, "this reference belongs into verify");
+	c->s->decoded_bodies++;
+	return true;
+}
+
 static bool finish_ref(struct compile *c, const struct node *at, struct part *part)
 {
 	switch (part->kind) {
 	case REF_HEADER: return add_header(c, at, part);
 	case REF_JSON: return add_path(c, at, part);
+	case REF_ITEM: return add_item(c, at, part);
 	case REF_CAP: return add_cap(c, at, part);
 	case REF_SECRET: return add_secret(c, at, part);
 	case REF_QUERY:
@@ -159,10 +199,16 @@ static bool finish_ref(struct compile *c, const struct node *at, struct part *pa
 				"the signature covers the URL: the source "
 				"needs its public_url");
 		return true;
+	case REF_KEY:
+		if (!c->way || c->way->alg->kind != ALG_DIGEST)
+			return compile_fail(c, at, "only alg \"sha256\" signs its key");
+		return true;
+	case REF_FORM_SORTED: return in_verify(c, at);
 	case REF_LITERAL:
 	case REF_BODY:
 	case REF_METHOD:
 	case REF_TIME:
+	case REF_LINES:
 	case REF_HEADERS: break;
 	}
 	return true;
@@ -171,14 +217,9 @@ static bool finish_ref(struct compile *c, const struct node *at, struct part *pa
 static bool plain_ref(struct compile *c, const struct node *at, struct slice text, struct part *out)
 {
 	const struct ref_row *row = find_row(text);
-	char shown[80];
 
 	if (!row)
 		return refuse_word(c, at, text);
-	if (!row->is_built) {
-		text_printable(text, shown, sizeof(shown));
-		return compile_unsupported(c, at, shown);
-	}
 	*out = (struct part){ .kind = row->kind };
 	text = slice_sub(text, strlen(row->word), text.len);
 	out->text = compile_keep_text(c, text);
@@ -190,12 +231,43 @@ static bool plain_ref(struct compile *c, const struct node *at, struct slice tex
 static bool digest_ref(
 	struct compile *c, const struct node *at, struct slice text, struct part *out)
 {
-	if (slice_eq_str(text, "sha256:item"))
-		return compile_unsupported(c, at, "sha256:item");
-	if (!slice_eq_str(text, "sha256:body"))
-		return refuse_word(c, at, text);
 	*out = (struct part){ .kind = REF_BODY, .function = FN_SHA256_HEX, .text = "" };
-	return true;
+	if (slice_eq_str(text, "sha256:body"))
+		return true;
+	out->kind = REF_ITEM;
+	if (slice_eq_str(text, "sha256:item"))
+		return finish_ref(c, at, out);
+	return refuse_word(c, at, text);
+}
+
+static bool is_member_name(struct slice name)
+{
+	return name.len > 0 && name.len <= 64 && slice_find(name, '/') == name.len &&
+	       slice_find(name, '~') == name.len && slice_find(name, '\n') == name.len;
+}
+
+/* "A,B": a member of the body's object for each name. */
+static bool lines_ref(
+	struct compile *c, const struct node *at, struct slice names, struct part *out)
+{
+	struct lines *lines = compile_keep(c, sizeof(*lines));
+	char pointer[80];
+
+	if (!lines || !in_verify(c, at))
+		return false;
+	for (; names.len > 0; lines->count++) {
+		struct slice name = slice_sub(names, 0, slice_find(names, ','));
+
+		names = slice_sub(names, name.len + 1, names.len);
+		if (lines->count == LINES_MAX || !is_member_name(name))
+			return compile_fail(
+				c, at, "lines( ) takes 1 to %d names of members", LINES_MAX);
+		(void)snprintf(pointer, sizeof(pointer), "/%.*s", SLICE_FMT(name));
+		if (!compile_pointer(c, at, slice_str(pointer), &lines->members[lines->count]))
+			return false;
+	}
+	*out = (struct part){ .kind = REF_LINES, .text = "", .lines = lines };
+	return lines->count > 0 || compile_fail(c, at, "lines( ) names no member");
 }
 
 bool compile_ref(struct compile *c, const struct node *at, struct slice text, struct part *out)
@@ -207,11 +279,11 @@ bool compile_ref(struct compile *c, const struct node *at, struct slice text, st
 		return digest_ref(c, at, text, out);
 	if (text.len == 0 || open == text.len || text.data[text.len - 1] != ')')
 		return plain_ref(c, at, text, out);
+	if (slice_eq_str(name, "lines"))
+		return lines_ref(c, at, slice_sub(text, open + 1, text.len - open - 2), out);
 	for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
 		if (!slice_eq_str(name, functions[i].name))
 			continue;
-		if (!functions[i].is_built)
-			return compile_unsupported(c, at, functions[i].name);
 		if (functions[i].function >= FN_HMAC_HEX && !c->in_reply)
 			return compile_fail(
 				c, at, "%s( ) is for replies of handshakes", functions[i].name);
@@ -320,9 +392,11 @@ void part_name(const struct part *part, char *out, size_t max)
 	const char *word = "text";
 
 	for (size_t i = 0; i < ARRAY_LEN(refs); i++) {
-		if (refs[i].is_built && refs[i].kind == part->kind)
+		if (refs[i].kind == part->kind)
 			word = refs[i].word;
 	}
+	if (part->kind == REF_LINES)
+		word = "lines()";
 	if (part->kind == REF_HEADERS)
 		word = "header:";
 	(void)snprintf(out, max, "%s%.*s%s", word, (int)part->len, part->text,

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "postern/json.h"
+#include "postern/pkey.h"
 #include "postern/scheme.h"
 
 #define PARTS_MAX 24 /* of a template */
@@ -23,7 +24,10 @@
 #define REPLY_HEADERS_MAX 2
 #define REPLY_PIECES_MAX 32
 #define SECRETS_MAX 16
-#define SCRATCH_MAX KIB(16) /* decoded bytes while one request is looked at */
+#define DECODED_MAX 80      /* bytes of a signature; ECDSA over P-256 in DER has 72 at most */
+#define SCRATCH_MAX KIB(16) /* decoded bytes while one request is looked at; see eval_need() */
+#define ITEMS_MAX 4096      /* elements of one body */
+#define LINES_MAX 16        /* names in lines( ) */
 
 enum ref_kind {
 	REF_LITERAL, /* not a reference: the text itself */
@@ -33,6 +37,10 @@ enum ref_kind {
 	REF_URL_WITH_PORT,
 	REF_URL_WITHOUT_PORT,
 	REF_TIME,
+	REF_KEY,         /* of alg sha256: the key itself */
+	REF_FORM_SORTED, /* the body's parameters in order, without anything between them */
+	REF_LINES,       /* named members of the body, a line each */
+	REF_ITEM,        /* of the element that is looked at; len 0: all of it */
 	REF_HEADER,
 	REF_HEADERS, /* every header whose name starts with text; only for sig */
 	REF_QUERY,
@@ -50,12 +58,14 @@ enum ref_function {
 	FN_HMAC_BASE64
 };
 
+struct lines;
 struct part {
 	enum ref_kind kind;
 	enum ref_function function;
 	const char *text; /* the literal, the header's name, the pointer, ... */
 	size_t len;
-	size_t index; /* into paths, caps or secrets */
+	size_t index; /* into paths, item_paths, caps or secrets */
+	const struct lines *lines;
 };
 
 struct template
@@ -81,9 +91,16 @@ struct pattern {
 	struct pattern_part parts[PATTERN_PARTS_MAX];
 	size_t count;
 	enum coding coding; /* of its signature; CODING_NONE: it only captures */
+	bool any_case;      /* its literals may be written in either case */
 };
 
 enum unit { UNIT_SECONDS, UNIT_MS, UNIT_RFC3339 };
+
+/* lines(A,B): what its part's text points to. */
+struct lines {
+	struct part members[LINES_MAX];
+	size_t count;
+};
 
 struct require {
 	struct part ref;
@@ -141,6 +158,10 @@ enum id_cover { ID_NONE, ID_UNSIGNED, ID_DERIVED, ID_SIGNED };
 /* What verify.alg names. */
 enum alg_kind {
 	ALG_MAC,
+	ALG_DIGEST, /* plain, with the key inside the signed text */
+	ALG_PUBLIC, /* receivers have the public key */
+	ALG_TOKEN,  /* the key itself comes with every request */
+	ALG_BASIC,  /* likewise, as user:password of HTTP's basic authentication */
 	ALG_NONE,
 	ALG_MODULE, /* code of its own gives the verdict */
 	ALG_LATER
@@ -149,6 +170,7 @@ struct alg {
 	const char *name;
 	enum alg_kind kind;
 	enum crypto_digest digest;
+	enum pkey_alg pkey, pkey_raw; /* as DER, and as two joined numbers */
 	const struct scheme_module *module;
 };
 /* By its name, or NULL. *out_hint: a did-you-mean. */
@@ -172,8 +194,14 @@ struct way {
 	struct require requires[REQUIRES_MAX];
 	size_t require_count;
 	bool head_tells; /* signature and time are found without the body */
-	struct {
+	bool has_each;   /* every element of an array is verified on its own */
+	struct part each;
+	struct keyed {
+		bool is_ready; /* the way can use the key */
 		struct crypto_mac *mac;
+		struct pkey *pkey;
+		struct secret secret; /* where the key itself is part of a text */
+		uint8_t digest[32];   /* of a token */
 	} keyed[SCHEME_KEYS_MAX];
 	void *state; /* the module's own */
 	/* derived by audit_derive() */
@@ -198,6 +226,15 @@ struct scheme {
 	size_t secret_count;
 	/* around verify */
 	struct choice id, type, entity, version, base;
+	bool splits; /* several events in one body */
+	struct part items;
+	bool has_form; /* the JSON is a field of a form */
+	struct part form;
+	bool has_nonce;
+	struct part nonce;
+	bool refetch;
+	bool has_gap;
+	struct part gap[2];
 	bool replay_by_type;
 	struct handshake handshakes[HANDSHAKES_MAX];
 	size_t handshake_count;
@@ -211,6 +248,12 @@ struct scheme {
 	struct json_path *paths[JSON_PATHS_MAX];
 	const char *pointers[JSON_PATHS_MAX];
 	size_t path_count;
+	/* every item: reference, likewise, within one element */
+	struct json_path *item_paths[JSON_PATHS_MAX];
+	const char *item_pointers[JSON_PATHS_MAX];
+	size_t item_path_count;
+	/* What may have to be decoded in whole: so many times the body's length. */
+	size_t decoded_bodies;
 	/* derived by audit_derive() */
 	enum cover cover; /* of the weakest way */
 	enum id_cover id_cover;
@@ -224,7 +267,10 @@ struct compile {
 	struct scheme *s;
 	const struct source_config *source;
 	struct config_report *report;
-	struct way *way; /* that is being compiled */
+	struct way *way;  /* that is being compiled; NULL: what stands around verify */
+	bool takes_items; /* references may be to an element */
+	bool has_many;    /* ways: a key need not fit all of them */
+	bool is_trying;   /* a failure is no problem */
 	bool failed, no_memory;
 	bool in_reply; /* of a handshake: the only place where a challenge may be signed */
 };
@@ -246,6 +292,9 @@ const char *compile_nearest(struct slice name, const char *const *names);
 
 /* "header:X-Name" */
 bool compile_ref(struct compile *c, const struct node *at, struct slice text, struct part *out);
+/* "/a/b" as a json: reference. */
+bool compile_pointer(
+	struct compile *c, const struct node *at, struct slice pointer, struct part *out);
 /* "v0:{time}:{body}" */
 bool compile_template(
 	struct compile *c, const struct node *at, struct slice text, struct template *out);
@@ -261,6 +310,7 @@ bool compile_pattern(
 	struct compile *c, const struct node *at, struct slice text, struct pattern *out);
 /* One way: c->way, by its object of verify. */
 bool compile_verify(struct compile *c, const struct node *verify);
+bool compile_form(struct compile *c, const struct node *root);   /* body, which verify may need */
 bool compile_around(struct compile *c, const struct node *root); /* mapping, answers, the rest */
 bool compile_handshakes(struct compile *c, const struct node *list);
 bool compile_reply(struct compile *c, const struct node *reply, struct handshake *out);
@@ -275,6 +325,8 @@ bool compile_status(
  * by its encoding ("utf8", "hex:", "base64:whsec_", ...). */
 bool key_list(struct compile *c);
 bool key_read_all(struct compile *c, const struct node *verify);
+/* Several ways: each key goes with one of them at least. */
+void key_check_used(struct compile *c);
 bool key_read_secrets(struct compile *c);
 void key_close_all(struct scheme *s);
 void audit_derive(struct scheme *s);
@@ -298,9 +350,13 @@ struct notes {
 	size_t sign;                 /* its template of signs whose bytes carry the signature */
 	struct slice time;           /* as written */
 	struct slice caps[CAPS_MAX]; /* data NULL: not captured */
-	bool scanned;
-	enum err_code scan;
-	struct json_value json[JSON_PATHS_MAX]; /* valid once scanned */
+	struct slice sorted;         /* form-sorted, once it was made; data NULL: not yet */
+	bool scanned, item_scanned;
+	enum err_code scan, item_scan;
+	enum found form; /* whether the field that holds the JSON was found, once scanned */
+	/* Valid once scanned; not cleared before. */
+	struct json_value json[JSON_PATHS_MAX];
+	struct json_value item[JSON_PATHS_MAX];
 };
 
 struct eval {
@@ -311,6 +367,7 @@ struct eval {
 	struct buf *scratch;
 	struct crypto_mac *mac; /* signs challenges in replies; NULL: none does */
 	size_t mac_len;
+	struct json_value item; /* the element that is looked at; JSON_ABSENT: none is */
 };
 /* False without memory. The notes are empty (but for json, which is not touched). */
 bool eval_start(struct eval *ev, const struct scheme *scheme, const struct scheme_request *rq,
@@ -318,11 +375,22 @@ bool eval_start(struct eval *ev, const struct scheme *scheme, const struct schem
 /* The room that is left in the scratch buffer. */
 size_t eval_room(const struct eval *ev);
 enum found eval_part(struct eval *ev, const struct part *part, struct slice *out);
-/* The json: reference as a value, not as text. */
+/* The json: or item: reference as a value, not as text. */
 enum found eval_json(struct eval *ev, const struct part *part, struct json_value *out);
+/* JSON that has to be decoded is from now on, while the scratch buffer stays. */
+void eval_body(struct eval *ev);
+/* The bytes of a value, a string's quotes included. */
+struct slice json_whole(struct json_value v);
+/* From now on item: means this element. */
+void eval_enter(struct eval *ev, struct json_value item);
+/* What scheme_map() and scheme_verify() may have to decode of this request. */
+size_t eval_need(const struct scheme *scheme, const struct scheme_request *rq);
 /* Each part of a template, not joined. out has PARTS_MAX places. *out_bad: the part that has no
  * value. */
 enum found eval_pieces(
+	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad);
+/* Likewise of what is signed. A member that an element lacks is signed as if it were empty. */
+enum found eval_signed(
 	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad);
 /* The parts joined: in place when there is one, otherwise in the scratch buffer. */
 enum found eval_joined(struct eval *ev, const struct template *t, struct slice *out);
@@ -335,6 +403,8 @@ bool answer_is_forgeable(const struct scheme *s, const struct slice *pieces, siz
 enum found eval_header(const struct scheme_request *rq, struct slice name, struct slice *out);
 /* A value of "a=1&b=2" by its decoded name. A broken escape anywhere is FOUND_BROKEN. */
 enum found form_find(struct slice form, struct slice name, struct buf *scratch, struct slice *out);
+/* For each name in order, for each distinct value of it in order: the name, then the value. */
+enum found form_sorted(struct slice form, struct buf *scratch, struct slice *out);
 /* The public URL in the form that kind asks for, into the scratch buffer. */
 enum found eval_url(struct eval *ev, enum ref_kind kind, struct slice *out);
 /* Does this header belong to the part (REF_HEADER: its name, REF_HEADERS: its prefix)? */

@@ -128,12 +128,16 @@ static enum err_code check_proof(struct judge *j)
 	case ALG_NONE: return ERR_OK;
 	case ALG_MODULE: return j->way->alg->module->verify(j);
 	case ALG_MAC:
+	case ALG_DIGEST:
+	case ALG_PUBLIC:
+	case ALG_TOKEN:
+	case ALG_BASIC:
 	case ALG_LATER: break;
 	}
 	return judge_prove(j);
 }
 
-static enum err_code check_way(struct judge *j)
+static enum err_code check_one(struct judge *j)
 {
 	const struct way *w = j->way;
 	enum err_code rc = check_form(j);
@@ -151,25 +155,77 @@ static enum err_code check_way(struct judge *j)
 	return rc;
 }
 
+/* What was learnt of the request as it stands before one way, or one element. */
+static void forget(struct judge *j)
+{
+	struct notes *notes = j->ev.notes;
+
+	j->found.count = 0;
+	j->found.too_many = false;
+	j->found.ambiguous = false;
+	notes->sign = 0;
+	notes->time = SLICE_EMPTY;
+	memset(notes->caps, 0, sizeof(notes->caps));
+}
+
+/* Every element must hold. The key that is told is the one that is tried last, as it is in use as
+ * long as one element needs it. */
+static enum err_code check_elements(struct judge *j, struct json_value array)
+{
+	struct json_value item;
+	size_t at = 0, count = 0;
+	int key = -1;
+
+	while (json_next(array, &at, &item)) {
+		enum err_code rc;
+		size_t kept = j->ev.scratch->len;
+
+		if (++count > ITEMS_MAX)
+			return judge_refuse(
+				j, ERR_BAD_SIGNATURE, "more than %d elements", ITEMS_MAX);
+		forget(j);
+		eval_enter(&j->ev, item);
+		rc = check_one(j);
+		if (rc != ERR_OK)
+			return rc;
+		key = j->out->key > key ? j->out->key : key;
+		j->ev.scratch->len = kept;
+	}
+	j->out->key = key;
+	if (count == 0)
+		return judge_refuse(j, ERR_MISSING_SIGNATURE, "no element carries a signature");
+	return ERR_OK;
+}
+
+static enum err_code check_way(struct judge *j)
+{
+	const struct way *w = j->way;
+	struct json_value array;
+	enum found found;
+	enum err_code rc;
+
+	if (!w->has_each)
+		return check_one(j);
+	found = eval_json(&j->ev, &w->each, &array);
+	if (found != FOUND || array.type != JSON_ARRAY)
+		return judge_refuse_part(
+			j, ERR_MISSING_SIGNATURE, &w->each, found == FOUND ? FOUND_NOT : found);
+	rc = check_elements(j, array);
+	eval_enter(&j->ev, (struct json_value){ .type = JSON_ABSENT });
+	return rc;
+}
+
 static void clear_notes(struct notes *notes)
 {
 	/* The places for JSON are many, and count only once they are filled. */
 	memset(notes, 0, offsetof(struct notes, json));
 }
 
-/* What was learnt of the body holds for every way. */
 static void start_way(struct judge *j, size_t index)
 {
-	struct notes *notes = j->ev.notes;
-
 	j->way = &j->ev.scheme->ways[index];
-	j->found.count = 0;
-	j->found.too_many = false;
-	j->found.ambiguous = false;
-	notes->way = index;
-	notes->sign = 0;
-	notes->time = SLICE_EMPTY;
-	memset(notes->caps, 0, sizeof(notes->caps));
+	j->ev.notes->way = index;
+	forget(j);
 }
 
 /* Of several refusals the one that came furthest says most. */
@@ -250,7 +306,7 @@ void scheme_verify(const struct scheme *scheme, const struct scheme_request *rq,
 	struct notes *notes;
 
 	buf_reset(&out->captures);
-	if (buf_reserve(&out->captures, sizeof(*notes) + SCRATCH_MAX, NULL) != ERR_OK) {
+	if (buf_reserve(&out->captures, sizeof(*notes) + eval_need(scheme, rq), NULL) != ERR_OK) {
 		out->key = -1;
 		out->signed_ms = INT64_MIN;
 		out->detail[0] = '\0';
@@ -264,6 +320,8 @@ void scheme_verify(const struct scheme *scheme, const struct scheme_request *rq,
 		.scheme = scheme, .rq = rq, .notes = notes, .scratch = &out->captures
 	};
 	out->code = check_all(&j);
+	if (out->code == ERR_OK)
+		eval_body(&j.ev);
 }
 
 void scheme_verdict_done(struct scheme_verdict *v)

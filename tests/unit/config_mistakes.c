@@ -65,7 +65,7 @@ static void names_that_are_not_known(void **state)
 		{ SOURCE("\"preset\":\"githb\"," KEYS), "/sources/a/preset", 2,
 			"unknown preset; did you mean \"github\"?" },
 		{ SOURCE("\"preset\":\"nobody\"," KEYS), "/sources/a/preset", 2,
-			"unknown preset; there are github" },
+			"unknown preset; there are adyen-payments, " },
 		{ ROUTE("\"name\":\"x\",\"retri\":{}," NONE), "/routes/0/retri", 2,
 			"did you mean \"retry\"?" },
 		{ ROUTE("\"name\":\"x\",\"version_rule\":\"nwer\"," NONE), "/routes/0/version_rule",

@@ -5,6 +5,10 @@
 #define KEYS "\"keys\": [{\"file\": \"k0\"}]"
 #define ID "\"id\": \"sha256:body\", "
 #define V "\"verify\": {\"alg\": \"hmac-sha256\", \"sig\": \"header:S\", \"match\": \"{hex}\""
+#define W "{\"alg\": \"none\"}"
+#define WH                                                                                         \
+	"{\"alg\": \"hmac-sha256\", \"key\": \"hex\", \"sig\": \"header:S\", \"match\": "          \
+	"\"{hex}\"}"
 #define OPEN "\"verify\": {\"alg\": \"none\"}"
 #define KEY_TEXT "Q2xhc3NpZmllZA"
 
@@ -15,9 +19,25 @@ static const struct {
 } rows[] = {
 	{ ID "\"verify\": {\"alg\": \"ed25519\", \"sig\": \"header:S\", \"match\": "
 	     "\"{hex}\"}, " KEYS,
-		"/verify/alg", "ed25519: not supported yet" },
-	{ ID "\"verify\": {\"alg\": \"token\", \"sig\": \"header:S\"}, " KEYS, "/verify/alg",
-		"not supported yet" },
+		"/verify", "key is missing" },
+	{ ID "\"verify\": {\"alg\": \"token\", \"sig\": \"header:S\", \"signed\": "
+	     "\"{body}\"}, " KEYS,
+		"/verify/signed", "no use" },
+	{ ID "\"verify\": {\"alg\": \"sha256\", \"sig\": \"header:S\", \"match\": \"{hex}\", "
+	     "\"signed\": \"{body}\"}, " KEYS,
+		"/verify/signed", "without {key}" },
+	{ ID "\"verify\": {\"alg\": \"sha256\", \"sig\": \"header:S\", \"match\": "
+	     "\"{hex}\"}, " KEYS,
+		"/verify", "where is the {key}" },
+	{ ID "\"verify\": {\"alg\": \"ed25519\", \"key\": \"utf8\", \"sig\": \"header:S\", "
+	     "\"match\": \"{hex}\"}, " KEYS,
+		"/verify/key", "must be hex, base64, spki-base64 or pem" },
+	{ ID "\"verify\": {\"alg\": \"ed25519\", \"key\": \"base64\", \"sig\": \"header:S\", "
+	     "\"match\": \"{hex}\"}, " KEYS,
+		"/keys/0", "32 bytes" },
+	{ ID "\"verify\": {\"alg\": \"ecdsa-p256-sha256\", \"key\": \"pem\", \"sig\": "
+	     "\"header:S\", \"match\": \"{hex}\"}, " KEYS,
+		"/keys/0", "no key in PEM" },
 	{ ID "\"verify\": {\"alg\": \"x509-rsa\", \"sig\": \"header:S\"}, " KEYS, "/verify/alg",
 		"x509-rsa: not supported yet" },
 	{ ID "\"verify\": {\"alg\": \"hmac-md5\"}, " KEYS, "/verify/alg", "no such algorithm" },
@@ -25,15 +45,18 @@ static const struct {
 		"did you mean \"hmac-sha256\"" },
 	{ ID "\"verify\": {}, " KEYS, "/verify", "alg is missing" },
 	{ ID V ", \"sigs\": 1}, " KEYS, "/verify/sigs", "did you mean \"sig\"" },
-	{ ID V ", \"each\": \"/a\"}, " KEYS, "/verify/each", "not supported yet" },
-	{ ID "\"verify\": [{\"alg\": \"none\"}]", "/verify", "not supported yet" },
+	{ ID V ", \"each\": \"a\"}, " KEYS, "/verify/each", "not a JSON pointer" },
+	{ ID V ", \"signed\": \"{item:/a}\"}, " KEYS, "/verify/signed", "goes with each" },
+	{ ID V ", \"signed\": \"{key}{body}\"}, " KEYS, "/verify/signed", "only alg \"sha256\"" },
+	{ ID "\"verify\": [" W ", " W ", " W ", " W ", " W "], " KEYS, "/verify/4", "more than 4" },
+	{ ID "\"verify\": [" WH ", " WH "], " KEYS, "/verify/0", "no key of the source goes" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha256\", \"match\": \"{hex}\"}, " KEYS, "/verify",
 		"sig is missing" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha256\", \"sig\": \"header:S\"}, " KEYS, "/verify",
 		"match is missing" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha256\", \"sig\": \"header:S\", \"match\": "
 	     "\"{token}\"}, " KEYS,
-		"/verify/match", "{hex} or {base64}" },
+		"/verify/match", "is not written {token}" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha256\", \"sig\": \"header:S\", \"match\": "
 	     "[\"t={t}\"]}, " KEYS,
 		"/verify/match", "no pattern has" },
@@ -61,8 +84,9 @@ static const struct {
 	{ ID V ", \"signed\": \"{cap:t}{body}\"}, " KEYS, "/verify/signed", "captures {t}" },
 	{ ID V ", \"signed\": \"{header:A*}\"}, " KEYS, "/verify/signed", "only sig" },
 	{ ID V ", \"signed\": \"{url}\"}, " KEYS, "/verify/signed", "public_url" },
-	{ ID V ", \"signed\": \"{form-sorted}\"}, " KEYS, "/verify/signed", "not supported yet" },
-	{ ID V ", \"signed\": \"{lines(A,B)}\"}, " KEYS, "/verify/signed", "not supported yet" },
+	{ ID V ", \"signed\": \"{lines()}\"}, " KEYS, "/verify/signed", "names no member" },
+	{ ID V ", \"signed\": \"{lines(A,b/c)}\"}, " KEYS, "/verify/signed", "names of members" },
+	{ ID "\"type\": \"{form-sorted}\", " OPEN, "/type", "belongs into verify" },
 	{ ID V ", \"signed\": \"{secret:x}\"}, " KEYS, "/verify/signed",
 		"no \"x\" in its secrets" },
 	{ ID V ", \"signed\": []}, " KEYS, "/verify/signed", "empty list" },
@@ -75,7 +99,7 @@ static const struct {
 		"must be" },
 	{ ID V ", \"split\": \"\"}, " KEYS, "/verify/split", "one or more" },
 	{ ID V ", \"require\": [[\"header:A\"]]}, " KEYS, "/verify/require/0", "must be [" },
-	{ ID V ", \"key\": \"pem\"}, " KEYS, "/verify/key", "not supported yet" },
+	{ ID V ", \"key\": \"pem\"}, " KEYS, "/verify/key", "is for the keys of ed25519" },
 	{ ID V ", \"key\": \"rot13\"}, " KEYS, "/verify/key", "must be utf8" },
 	{ ID V ", \"key\": \"hex\"}, " KEYS, "/keys/0", "is not hex" },
 	{ ID V ", \"key\": \"base64\"}, \"keys\": [{\"file\": \"k1\"}]", "/keys/0",
@@ -88,12 +112,15 @@ static const struct {
 	{ "\"id\": [], " OPEN, "/id", "empty list" },
 	{ "\"id\": [\"header:A\", \"none\"], " OPEN, "/id/1", "stands alone" },
 	{ "\"id\": \"json:a\", " OPEN, "/id", "not a JSON pointer" },
-	{ "\"id\": \"item:/a\", " OPEN, "/id", "not supported yet" },
-	{ "\"id\": \"sha256:item\", " OPEN, "/id", "not supported yet" },
+	{ "\"id\": \"item:/a\", " OPEN, "/id", "goes with items" },
+	{ "\"id\": \"sha256:item\", " OPEN, "/id", "goes with items" },
 	{ "\"type\": \"header:A\", " OPEN, "", "id is missing" },
 	{ ID "\"type\": \"{sha256(body)}\", " OPEN, "/type", "is not a reference" },
-	{ ID "\"items\": \"/a\", " OPEN, "/items", "items: not supported yet" },
-	{ ID "\"nonce\": \"json:/n\", " OPEN, "/nonce", "not supported yet" },
+	{ ID "\"items\": \"a\", " OPEN, "/items", "not a JSON pointer" },
+	{ ID "\"nonce\": \"body\", " OPEN, "/nonce", "must be a place" },
+	{ ID "\"gap\": [\"json:/a\"], " OPEN, "/gap", "two references" },
+	{ ID "\"refetch\": 1, " OPEN, "/refetch", "true or false" },
+	{ ID "\"body\": \"json:/a\", " OPEN, "/body", "must be form:NAME" },
 	{ ID "\"reject\": 410, " OPEN, "/reject", "end of the endpoint" },
 	{ ID "\"reject\": 200, " OPEN, "/reject", "400 to 499" },
 	{ ID "\"ack\": {\"status\": 302}, " OPEN, "/ack/status", "200 to 299" },
@@ -162,7 +189,7 @@ static void a_problem_names_its_line(void **state)
 
 	(void)state;
 	assert_int_equal(
-		lab_try(&lab, "\n\"id\": \"none\",\n\"verify\": {\n\"alg\": \"basic\"},\n" KEYS,
+		lab_try(&lab, "\n\"id\": \"none\",\n\"verify\": {\n\"alg\": \"hmac-md5\"},\n" KEYS,
 			keys),
 		ERR_CONFIG);
 	assert_int_equal(lab.report.count, 1);
