@@ -18,6 +18,7 @@
 
 #define PRODUCERS ((1u << KAFKA_PRODUCER_KINDS) - 1)
 #define JOURNAL (1u << KAFKA_KIND_JOURNAL)
+#define OUTPUTS (1u << KAFKA_KIND_OUTPUTS)
 #define FOREVER (JOURNAL | 1u << KAFKA_KIND_SPOOL)
 #define PATIENCE (PRODUCERS & ~FOREVER)
 #define CONSUMERS (ALL & ~PRODUCERS)
@@ -47,6 +48,8 @@ static const struct row defaults[] = {
 	{ PRODUCERS, "linger.ms", "0" },
 	{ PRODUCERS, "compression.codec", "lz4" },
 	{ PRODUCERS, "retry.backoff.ms", "50" },
+	/* The library chooses their partitions: one request at a time keeps the order of each. */
+	{ OUTPUTS, "max.in.flight", "1" },
 	{ PRODUCERS, "queue.buffering.max.messages", "50000" },
 	{ PRODUCERS, "queue.buffering.max.kbytes", "131072" },
 	{ PRODUCERS, "partitioner", "murmur2_random" }, /* topics of users: as Java has it */

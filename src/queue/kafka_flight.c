@@ -1,10 +1,14 @@
-/* kafka_flight.c - a record on its way: into and out of the lists, to the library, to its sink.
+/* kafka_flight.c - a record on its way: onto its track, to the library, to its sink.
  *
  * What the library does not take now waits behind what it has, and is offered again by the thread.
  * Deliberately not here: who appends (kafka_producer.c), what is reported (kafka_poll.c). */
 #include "kafka_producer.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+/* Brokers forget a producer that has been silent for a day; one may be set to less. */
+#define PROVEN_MS INT64_C(600000)
 
 /* ---- flights -----------------------------------------------------------------------------------
  */
@@ -81,7 +85,7 @@ void flight_end_locked(struct kafka_producer *p, struct flight *flight, enum err
 		flight_free(flight);
 }
 
-/* ---- to the library ----------------------------------------------------------------------------
+/* ---- what others have to know, topics -----------------------------------------------------------
  */
 
 void producer_trouble_locked(struct kafka_producer *p, rd_kafka_resp_err_t code, const char *what)
@@ -123,6 +127,75 @@ struct topic *topic_locked(struct kafka_producer *p, const char *name)
 	return *at;
 }
 
+void topic_free(struct topic *topic)
+{
+	free(topic->tracks);
+	free(topic);
+}
+
+/* ---- tracks ------------------------------------------------------------------------------------
+ */
+
+static bool grow(struct topic *topic, size_t count)
+{
+	struct track **tracks;
+
+	if (count <= topic->track_count)
+		return true;
+	tracks = realloc(topic->tracks, count * sizeof(*tracks));
+	if (!tracks)
+		return false;
+	for (size_t i = topic->track_count; i < count; i++)
+		tracks[i] = NULL;
+	topic->tracks = tracks;
+	topic->track_count = count;
+	return true;
+}
+
+struct track *track_locked(struct kafka_producer *p, struct topic *topic, int32_t partition)
+{
+	const size_t at = (size_t)(partition + 1);
+	struct track *track;
+
+	lock_assert_held(&p->lock);
+	assert(partition >= RD_KAFKA_PARTITION_UA);
+	if (!grow(topic, at + 1))
+		return NULL;
+	if (topic->tracks[at])
+		return topic->tracks[at];
+	track = calloc(1, sizeof(*track));
+	if (!track)
+		return NULL;
+	track->topic = topic;
+	flights_init(&track->out);
+	flights_init(&track->waiting);
+	track->next = p->tracks;
+	p->tracks = track;
+	topic->tracks[at] = track;
+	return track;
+}
+
+void track_ready_locked(struct kafka_producer *p, struct track *track)
+{
+	lock_assert_held(&p->lock);
+	if (track->is_ready || track->sent > 0 || !track->waiting.first)
+		return;
+	track->is_ready = true;
+	track->next_ready = NULL;
+	*p->ready_tail = track;
+	p->ready_tail = &track->next_ready;
+}
+
+void tracks_doubt_locked(struct kafka_producer *p)
+{
+	lock_assert_held(&p->lock);
+	for (struct track *track = p->tracks; track; track = track->next)
+		track->is_proven = false;
+}
+
+/* ---- to the library ----------------------------------------------------------------------------
+ */
+
 /* The library takes NULL for "no value". */
 static void *start_of(struct slice s)
 {
@@ -135,15 +208,15 @@ static rd_kafka_resp_err_t produce(struct kafka_producer *p, struct flight *flig
 {
 	const struct record *record = flight->record;
 	const struct slice key = record->key, body = record->body;
+	rd_kafka_topic_t *rkt = flight->track->topic->rkt;
 	rd_kafka_resp_err_t rc;
 
-	if (!flight->topic->rkt)
+	if (!rkt)
 		return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
 	if (!flight->headers && kafka_headers(record->headers, &flight->headers, NULL) != ERR_OK)
 		return RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE;
 	/* The body is not copied: it stays until the completion. */
-	rc = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(flight->topic->rkt),
-		RD_KAFKA_V_PARTITION(flight->partition),
+	rc = rd_kafka_producev(p->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(flight->partition),
 		RD_KAFKA_V_KEY(key.len ? start_of(key) : NULL, key.len),
 		RD_KAFKA_V_VALUE(start_of(body), body.len), RD_KAFKA_V_HEADERS(flight->headers),
 		RD_KAFKA_V_OPAQUE(flight), RD_KAFKA_V_END);
@@ -152,29 +225,63 @@ static rd_kafka_resp_err_t produce(struct kafka_producer *p, struct flight *flig
 	return rc;
 }
 
-/* False: not now. The flight is at the head of those that wait. */
-static bool send_locked(struct kafka_producer *p, struct flight *flight)
+/* False: not now. The flight is the first of those that wait. */
+static bool send_locked(struct kafka_producer *p, struct track *track, struct flight *flight)
 {
 	rd_kafka_resp_err_t rc = produce(p, flight);
 
 	if (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL || rc == RD_KAFKA_RESP_ERR__FATAL)
 		return false;
-	flights_take(&p->waiting, flight);
+	flights_take(&track->waiting, flight);
 	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
-		flights_push(&p->out, flight);
+		flights_push(&track->out, flight);
+		track->sent++;
 		p->sent++;
 		return true;
 	}
-	producer_trouble_locked(p, rc, flight->topic->name);
+	producer_trouble_locked(p, rc, track->topic->name);
 	flight_end_locked(p, flight, flight_loss(flight));
+	return true;
+}
+
+static size_t round_count(struct kafka_producer *p, struct track *track)
+{
+	if (track->is_proven && kafka_now_ms(p->kafka) - track->proven_ms > PROVEN_MS)
+		track->is_proven = false;
+	return track->is_proven ? p->round_count : 1;
+}
+
+/* A round of the track. False: the library does not take all of it now. */
+static bool send_round_locked(struct kafka_producer *p, struct track *track)
+{
+	const size_t count = round_count(p, track);
+	struct flight *flight;
+	size_t bytes = 0;
+
+	while ((flight = track->waiting.first) != NULL && track->sent < count) {
+		bytes += flight->bytes;
+		if (track->sent > 0 && bytes > p->round_bytes)
+			break;
+		if (!send_locked(p, track, flight))
+			return false;
+	}
 	return true;
 }
 
 void producer_hand_over_locked(struct kafka_producer *p)
 {
+	struct track *track;
+
 	lock_assert_held(&p->lock);
-	while (p->waiting.first && p->rk && !p->is_renewing && !p->is_giving_up) {
-		if (!send_locked(p, p->waiting.first))
-			break;
+	if (!p->rk || p->is_renewing || p->is_giving_up)
+		return;
+	while ((track = p->ready) != NULL) {
+		/* One that was taken in part is ready again after the last report of that. */
+		if (track->sent == 0 && !send_round_locked(p, track) && track->sent == 0)
+			return;
+		p->ready = track->next_ready;
+		if (!p->ready)
+			p->ready_tail = &p->ready;
+		track->is_ready = false;
 	}
 }

@@ -71,29 +71,6 @@ static enum err_code ingress_room(
 	return rc == ERR_OK ? kafka_producer_room(q->producer, bytes, err) : rc;
 }
 
-static enum err_code ingress_read(struct queue *queue, enum stream stream,
-	const struct queue_read_args *args, struct queue_batch *out, struct err *err)
-{
-	(void)queue;
-	(void)args;
-	(void)out;
-	return closed(stream, err);
-}
-
-/* No batch was ever given. */
-static void ingress_release(struct queue *queue, struct queue_batch *batch)
-{
-	(void)queue;
-	(void)batch;
-}
-
-/* Nobody reads here. */
-static void ingress_wake(struct queue *queue, enum stream stream)
-{
-	(void)queue;
-	(void)stream;
-}
-
 /* Offsets mean nothing across partitions: only what this process has appended is told. */
 static void ingress_stat(struct queue *queue, enum stream stream, struct stream_stat *out)
 {
@@ -103,32 +80,6 @@ static void ingress_stat(struct queue *queue, enum stream stream, struct stream_
 		return;
 	out->appended = atomic_load_explicit(&q->appended, memory_order_relaxed);
 	out->syncs = atomic_load_explicit(&q->groups, memory_order_relaxed);
-}
-
-static enum err_code ingress_lookup(struct queue *queue, enum stream stream, int64_t offset,
-	struct buf *bytes, struct record *out, struct err *err)
-{
-	(void)queue;
-	(void)offset;
-	(void)bytes;
-	(void)out;
-	return closed(stream, err);
-}
-
-static enum err_code ingress_position(
-	struct queue *queue, enum stream stream, int64_t position, struct err *err)
-{
-	(void)queue;
-	(void)position;
-	return closed(stream, err);
-}
-
-static enum err_code ingress_drop_oldest(
-	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err)
-{
-	(void)queue;
-	(void)out_first;
-	return closed(stream, err);
 }
 
 static void ingress_close(struct queue *queue)
@@ -144,13 +95,7 @@ static const struct queue_ops ingress_ops = {
 	.name = "kafka",
 	.append = ingress_append,
 	.room = ingress_room,
-	.read = ingress_read,
-	.release = ingress_release,
-	.wake = ingress_wake,
 	.stat = ingress_stat,
-	.lookup = ingress_lookup,
-	.done = ingress_position,
-	.drop_oldest = ingress_drop_oldest,
 	.close = ingress_close,
 };
 

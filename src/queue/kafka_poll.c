@@ -51,9 +51,12 @@ static void fold_one_locked(struct kafka_producer *p, const struct report *repor
 {
 	struct flight *flight = report->flight;
 	struct record *record = flight->record;
+	struct track *track = flight->track;
 
-	assert(p->sent > 0 && !flight->is_again);
+	assert(track->sent > 0 && !flight->is_again);
+	track->sent--;
 	p->sent--;
+	track_ready_locked(p, track);
 	if (report->code != RD_KAFKA_RESP_ERR_NO_ERROR &&
 		(p->is_cancelling || (broken && !p->is_giving_up))) {
 		flight->is_again = true;
@@ -64,10 +67,14 @@ static void fold_one_locked(struct kafka_producer *p, const struct report *repor
 		record->offset = report->offset >= 0 ? report->offset : -1;
 		record->time_ms = report->time_ms >= 0 ? report->time_ms : 0;
 		p->trouble.code = ERR_OK;
+		track->is_proven = report->offset >= 0;
+		track->proven_ms = p->report_ms;
 	} else {
-		producer_trouble_locked(p, report->code, flight->topic->name);
+		/* The library may have taken a new id, or a new epoch of it. */
+		tracks_doubt_locked(p);
+		producer_trouble_locked(p, report->code, track->topic->name);
 	}
-	flights_take(&p->out, flight);
+	flights_take(&track->out, flight);
 	flight_end_locked(p, flight, result_of(report));
 }
 
@@ -78,9 +85,12 @@ static void fold(struct kafka_producer *p)
 	if (p->report_count == 0)
 		return;
 	broken = is_broken(p);
+	p->report_ms = kafka_now_ms(p->kafka);
 	lock_take(&p->lock);
 	for (size_t i = 0; i < p->report_count; i++)
 		fold_one_locked(p, &p->reports[i], broken);
+	if (!p->is_cancelling && !broken)
+		producer_hand_over_locked(p);
 	lock_give(&p->lock);
 	p->report_count = 0;
 }
@@ -154,15 +164,30 @@ static bool is_over(const struct flight *flight, int64_t now_ms)
 }
 
 /* Those that wait too long. They are in the order of their deadlines. */
-static void expire_locked(struct kafka_producer *p, int64_t now_ms)
+static void expire_track_locked(struct kafka_producer *p, struct track *track, int64_t now_ms)
 {
 	struct flight *flight;
 
-	while (is_over(flight = p->waiting.first, now_ms)) {
-		flights_take(&p->waiting, flight);
-		producer_trouble_locked(p, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, flight->topic->name);
+	while (is_over(flight = track->waiting.first, now_ms)) {
+		flights_take(&track->waiting, flight);
+		producer_trouble_locked(p, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, track->topic->name);
 		flight_end_locked(p, flight, flight_loss(flight));
 	}
+}
+
+static void expire_locked(struct kafka_producer *p, int64_t now_ms)
+{
+	for (struct track *track = p->tracks; track; track = track->next)
+		expire_track_locked(p, track, now_ms);
+}
+
+static bool is_any_over_locked(struct kafka_producer *p, int64_t now_ms)
+{
+	for (struct track *track = p->tracks; track; track = track->next) {
+		if (is_over(track->out.first, now_ms) || is_over(track->waiting.first, now_ms))
+			return true;
+	}
+	return false;
 }
 
 static void expire(struct kafka_producer *p, int64_t now_ms)
@@ -170,7 +195,7 @@ static void expire(struct kafka_producer *p, int64_t now_ms)
 	lock_take(&p->lock);
 	if (!p->ends_together)
 		expire_locked(p, now_ms);
-	else if (is_over(p->out.first, now_ms) || is_over(p->waiting.first, now_ms))
+	else if (is_any_over_locked(p, now_ms))
 		p->is_cancelling = true;
 	lock_give(&p->lock);
 	tell(p);
@@ -192,6 +217,7 @@ enum err_code producer_handle_open(struct kafka_producer *p, struct err *err)
 	lock_take(&p->lock);
 	p->rk = rk;
 	p->queue = rd_kafka_queue_get_main(rk);
+	tracks_doubt_locked(p);
 	for (struct topic *topic = p->topics; topic; topic = topic->next)
 		topic_open_locked(p, topic);
 	lock_give(&p->lock);
@@ -247,25 +273,44 @@ static void drain(struct kafka_producer *p)
 }
 
 /* All that no handle holds any more waits again, before what waits already. */
-static void take_back_locked(struct kafka_producer *p)
+static void take_back_track_locked(struct kafka_producer *p, struct track *track)
 {
-	struct flight *first = p->out.first;
+	struct flights *out = &track->out, *waiting = &track->waiting;
+	struct flight *first = out->first;
 
+	track->sent = 0;
+	if (!first)
+		return;
 	for (struct flight *flight = first; flight; flight = flight->next) {
 		flight->is_unclear |= !flight->is_again; /* never reported: who knows */
 		flight->is_again = false;
 	}
-	p->sent = 0;
-	if (!first)
-		return;
-	*p->out.tail = p->waiting.first;
-	if (p->waiting.first)
-		p->waiting.first->link = p->out.tail;
+	*out->tail = waiting->first;
+	if (waiting->first)
+		waiting->first->link = out->tail;
 	else
-		p->waiting.tail = p->out.tail;
-	p->waiting.first = first;
-	first->link = &p->waiting.first;
-	flights_init(&p->out);
+		waiting->tail = out->tail;
+	waiting->first = first;
+	first->link = &waiting->first;
+	flights_init(out);
+	track_ready_locked(p, track);
+}
+
+static void take_back_locked(struct kafka_producer *p)
+{
+	p->sent = 0;
+	for (struct track *track = p->tracks; track; track = track->next)
+		take_back_track_locked(p, track);
+}
+
+/* What waits has its time behind it. */
+static void end_waiting_locked(struct kafka_producer *p)
+{
+	for (struct track *track = p->tracks; track; track = track->next) {
+		for (struct flight *f = track->waiting.first; f; f = f->next)
+			f->deadline_ms = 0;
+	}
+	expire_locked(p, 0);
 }
 
 static void pause_ms(struct kafka_producer *p, int64_t ms)
@@ -396,8 +441,6 @@ static bool is_cancelling(struct kafka_producer *p)
  * who goes on afterwards gets all of it back first, and a new handle. */
 static void give_up(struct kafka_producer *p)
 {
-	struct flight *flight;
-
 	drain(p);
 	if (is_cancelling(p) || sent_now(p) > 0) {
 		producer_handle_close(p);
@@ -406,10 +449,7 @@ static void give_up(struct kafka_producer *p)
 	lock_take(&p->lock);
 	if (!p->rk)
 		take_back_locked(p);
-	while ((flight = p->waiting.first) != NULL) {
-		flight->deadline_ms = 0;
-		expire_locked(p, 0);
-	}
+	end_waiting_locked(p);
 	p->is_giving_up = p->is_cancelling = false;
 	lock_give(&p->lock);
 	tell(p);

@@ -225,7 +225,7 @@ MUST_CHECK enum err_code kafka_producer_append(struct kafka_producer *producer,
  * until done() returns. */
 MUST_CHECK enum err_code kafka_producer_put(struct kafka_producer *producer,
 	const struct kafka_target *target, struct slice value, struct err *err);
-/* All that it holds ends soon, in the order of the appends, whoever's it is; then it goes on. Any
+/* All that it holds ends soon, whoever's it is; then it goes on. Any
  * thread. */
 void kafka_producer_give_up(struct kafka_producer *producer);
 /* Room for this many bytes more? ERR_OK, ERR_FULL, or why records could not be sent lately. */

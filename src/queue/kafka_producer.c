@@ -12,6 +12,9 @@
 #include <stdlib.h>
 
 #define OVERHEAD KIB(1)   /* of a record in a set of records of its own */
+#define ROUND_COUNT 10000 /* should the library not tell its limits */
+#define ROUND_BYTES 1000000
+#define ROUND_PART 2      /* it counts what surrounds a record, too */
 #define TROUBLE_MS 10000  /* how long a failure counts against readiness */
 #define WARM_STEP_MS 2000 /* a new handle may have to wait for a question that long */
 
@@ -111,20 +114,21 @@ static enum err_code room_locked(
 	return ERR_OK;
 }
 
-static void take_locked(struct kafka_producer *p, struct intent *intent, struct topic *topic)
+/* Whose tracks are known. */
+static void take_locked(struct kafka_producer *p, struct intent *intent)
 {
 	const int64_t deadline_ms = p->timeout_ms ? kafka_now_ms(p->kafka) + p->timeout_ms : -1;
 	struct flight *flight, *next;
 
 	for (flight = intent->flights.first; flight; flight = next) {
 		next = flight->next;
-		flight->topic = topic;
 		flight->deadline_ms = deadline_ms;
 		if (flight->sink)
 			flight->sink->out++;
 		p->count++;
 		p->bytes += flight->bytes;
-		flights_push(&p->waiting, flight);
+		flights_push(&flight->track->waiting, flight);
+		track_ready_locked(p, flight->track);
 	}
 	flights_init(&intent->flights);
 	producer_hand_over_locked(p);
@@ -132,22 +136,31 @@ static void take_locked(struct kafka_producer *p, struct intent *intent, struct 
 		producer_wake_locked(p);
 }
 
+static bool find_tracks_locked(struct kafka_producer *p, const char *name, struct intent *intent)
+{
+	struct topic *topic = topic_locked(p, name);
+
+	for (struct flight *flight = intent->flights.first; flight && topic;
+		flight = flight->next) {
+		flight->track = track_locked(p, topic, flight->partition);
+		if (!flight->track)
+			return false;
+	}
+	return topic != NULL;
+}
+
 /* All of it or nothing. */
 static enum err_code take(struct kafka_producer *p, const struct kafka_target *target,
 	struct intent *intent, struct err *err)
 {
-	struct topic *topic = NULL;
 	enum err_code rc;
 
 	lock_take(&p->lock);
 	rc = room_locked(p, intent->count, intent->bytes, err);
-	if (rc == ERR_OK) {
-		topic = topic_locked(p, target->topic);
-		if (!topic)
-			rc = err_set(err, ERR_NOMEM, "no memory for a topic");
-	}
+	if (rc == ERR_OK && !find_tracks_locked(p, target->topic, intent))
+		rc = err_set(err, ERR_NOMEM, "no memory for a topic");
 	if (rc == ERR_OK)
-		take_locked(p, intent, topic);
+		take_locked(p, intent);
 	lock_give(&p->lock);
 	return rc;
 }
@@ -254,8 +267,10 @@ void kafka_sink_forget(struct kafka_producer *p, struct kafka_sink *sink)
 	struct flight *spent;
 
 	lock_take(&p->lock);
-	forget_locked(&p->out, sink);
-	forget_locked(&p->waiting, sink);
+	for (struct track *track = p->tracks; track; track = track->next) {
+		forget_locked(&track->out, sink);
+		forget_locked(&track->waiting, sink);
+	}
 	while (*at && *at != sink)
 		at = &(*at)->touched;
 	if (*at)
@@ -288,12 +303,17 @@ static size_t limit(rd_kafka_t *rk, const char *name, size_t otherwise)
 static void producer_free(struct kafka_producer *p)
 {
 	struct topic *topic;
+	struct track *track;
 
 	producer_handle_close(p);
 	assert(p->count == 0);
+	while ((track = p->tracks) != NULL) {
+		p->tracks = track->next;
+		free(track);
+	}
 	while ((topic = p->topics) != NULL) {
 		p->topics = topic->next;
-		free(topic);
+		topic_free(topic);
 	}
 	cond_done(&p->changed);
 	lock_done(&p->lock);
@@ -321,12 +341,13 @@ enum err_code kafka_producer_open(
 	p->metric_renewals = metric_series(METRIC_KAFKA_RENEWALS, names[kind], NULL);
 	lock_init(&p->lock);
 	cond_init(&p->changed);
-	flights_init(&p->out);
-	flights_init(&p->waiting);
+	p->ready_tail = &p->ready;
 	rc = producer_handle_open(p, err);
 	if (rc == ERR_OK) {
 		p->max_count = limit(p->rk, "queue.buffering.max.messages", INT32_MAX);
 		p->max_bytes = limit(p->rk, "queue.buffering.max.kbytes", INT32_MAX) * KIB(1);
+		p->round_count = limit(p->rk, "batch.num.messages", ROUND_COUNT);
+		p->round_bytes = limit(p->rk, "batch.size", ROUND_BYTES) / ROUND_PART;
 		rc = thread_start(&p->thread, names[kind], producer_run, p, err);
 	}
 	if (rc != ERR_OK) {

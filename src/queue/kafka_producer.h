@@ -1,9 +1,17 @@
 /* kafka_producer.h - the inside of the producer, for its three files: flights (kafka_flight.c),
  * what callers do (kafka_producer.c) and what its thread does (kafka_poll.c).
  *
- * Every record that was taken is a flight, in exactly one of two lists, both in the order of the
- * appends: `out` (the library has it) and `waiting` (the library is to get it, after all of out).
- * A flight leaves when its result is known, and its record goes to its sink. */
+ * Every record that was taken is a flight on the track of its partition, in exactly one of its two
+ * lists, both in the order of the appends: `out` (the library has it) and `waiting` (the library is
+ * to get it, after all of out). A flight leaves when its result is known, and its record goes to
+ * its sink.
+ *
+ * A track is given to the library in rounds: what waits, once all of the round before is reported.
+ * The library would send no more of a partition at a time anyway (with five records on their way it
+ * holds back the next request of an idempotent producer), but polls without a pause meanwhile.
+ * And a round is one record until the broker has told the offset of one: a producer id that a
+ * broker does not know may start at any sequence, so that a first request that it refuses, behind
+ * a second one that it takes, would count as sent already, and be lost. */
 #pragma once
 
 #include "kafka_priv.h"
@@ -14,7 +22,7 @@
 struct flight {
 	struct flight *next, **link; /* NULL link: in no list */
 	struct record *record;
-	struct topic *topic;
+	struct track *track; /* NULL until it is taken */
 	int32_t partition;
 	struct kafka_sink *sink; /* NULL: nobody wants to know */
 	size_t bytes;
@@ -32,7 +40,21 @@ struct flights {
 struct topic {
 	struct topic *next;
 	rd_kafka_topic_t *rkt; /* of the current handle; NULL while there is none */
+	struct track **tracks; /* by the number of the partition + 1; NULL: none yet */
+	size_t track_count;
 	char name[];
+};
+
+/* A partition of a topic, or (RD_KAFKA_PARTITION_UA) all that the library chooses from. */
+struct track {
+	struct track *next;       /* of all */
+	struct track *next_ready; /* of those that may start a round */
+	struct topic *topic;
+	struct flights out, waiting;
+	size_t sent; /* in out and not reported yet */
+	bool is_ready;
+	bool is_proven; /* by an offset, until something fails or proven_ms is long ago */
+	int64_t proven_ms;
 };
 
 /* A delivery report, until its round is folded. */
@@ -50,11 +72,13 @@ struct kafka_producer {
 	int64_t timeout_ms; /* 0: never gives up */
 	bool ends_together; /* the library never does: all end with the first whose time is over */
 	size_t max_count, max_bytes;
+	size_t round_count, round_bytes; /* as much as the library sends at once */
 	struct thread thread;
 	struct metric *metric_renewals;
 	/* The thread's own. */
 	struct report reports[KAFKA_REPORTS_MAX];
 	size_t report_count;
+	int64_t report_ms;
 	int64_t renewed_ms;
 	unsigned renewals; /* one soon after the other */
 
@@ -65,9 +89,10 @@ struct kafka_producer {
 	rd_kafka_queue_t *queue; /* its main queue */
 	unsigned users;          /* other threads in a call of the handle */
 	struct topic *topics;
-	struct flights out, waiting;
-	size_t count, bytes; /* in both */
-	size_t sent;         /* in out and not reported yet */
+	struct track *tracks;
+	struct track *ready, **ready_tail;
+	size_t count, bytes; /* in all lists */
+	size_t sent;         /* of all tracks */
 	struct kafka_sink *touched, *running;
 	bool is_renewing, is_giving_up, is_stopping;
 	bool is_cancelling; /* gives up, and then goes on with a new handle */
@@ -80,6 +105,9 @@ struct kafka_producer {
 void flight_free(struct flight *flight);
 /* The topic of this name, made when it is new. NULL without memory. */
 struct topic *topic_locked(struct kafka_producer *producer, const char *name);
+struct track *track_locked(
+	struct kafka_producer *producer, struct topic *topic, int32_t partition); /* so too */
+void topic_free(struct topic *topic);
 void flights_init(struct flights *flights);
 void flights_push(struct flights *flights, struct flight *flight);
 void flights_take(struct flights *flights, struct flight *flight); /* which is in these */
@@ -88,7 +116,11 @@ void flight_end_locked(
 	struct kafka_producer *producer, struct flight *flight, enum err_code result);
 /* What the result of a record is that the library has not, or will not get. */
 enum err_code flight_loss(const struct flight *flight);
-/* Give the library what waits, as far as it takes it. */
+/* The track may start a round, if it has one. */
+void track_ready_locked(struct kafka_producer *producer, struct track *track);
+/* Rounds of one record for all. */
+void tracks_doubt_locked(struct kafka_producer *producer);
+/* Give the library what is ready, as far as it takes it. */
 void producer_hand_over_locked(struct kafka_producer *producer);
 /* The thread looks at once. */
 void producer_wake_locked(struct kafka_producer *producer);

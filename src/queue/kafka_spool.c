@@ -69,29 +69,6 @@ static enum err_code spool_room(
 	return rc == ERR_OK ? ERR_OK : log_room(s, bytes, &own, err);
 }
 
-static enum err_code spool_read(struct queue *queue, enum stream stream,
-	const struct queue_read_args *args, struct queue_batch *out, struct err *err)
-{
-	(void)queue;
-	(void)args;
-	(void)out;
-	return closed(stream, err);
-}
-
-/* No batch was ever given. */
-static void spool_release(struct queue *queue, struct queue_batch *batch)
-{
-	(void)queue;
-	(void)batch;
-}
-
-/* Nobody reads here. */
-static void spool_wake(struct queue *queue, enum stream stream)
-{
-	(void)queue;
-	(void)stream;
-}
-
 /* Offsets mean nothing across partitions: only what this process has made durable is told. */
 static void spool_stream_stat(struct queue *queue, enum stream stream, struct stream_stat *out)
 {
@@ -103,32 +80,6 @@ static void spool_stream_stat(struct queue *queue, enum stream stream, struct st
 	out->appended = s->appended;
 	out->syncs = s->groups;
 	lock_give(&s->lock);
-}
-
-static enum err_code spool_lookup(struct queue *queue, enum stream stream, int64_t offset,
-	struct buf *bytes, struct record *out, struct err *err)
-{
-	(void)queue;
-	(void)offset;
-	(void)bytes;
-	(void)out;
-	return closed(stream, err);
-}
-
-static enum err_code spool_position(
-	struct queue *queue, enum stream stream, int64_t position, struct err *err)
-{
-	(void)queue;
-	(void)position;
-	return closed(stream, err);
-}
-
-static enum err_code spool_drop_oldest(
-	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err)
-{
-	(void)queue;
-	(void)out_first;
-	return closed(stream, err);
 }
 
 void queue_spool_covers(struct queue *queue, bool all_sources)
@@ -210,13 +161,7 @@ static const struct queue_ops spool_ops = {
 	.name = "spool",
 	.append = spool_append,
 	.room = spool_room,
-	.read = spool_read,
-	.release = spool_release,
-	.wake = spool_wake,
 	.stat = spool_stream_stat,
-	.lookup = spool_lookup,
-	.done = spool_position,
-	.drop_oldest = spool_drop_oldest,
 	.close = spool_close,
 };
 

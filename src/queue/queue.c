@@ -18,6 +18,12 @@ const char *stream_name(enum stream stream)
 	return names[stream];
 }
 
+/* What a half of the program has no function for. */
+static enum err_code not_open(enum stream stream, struct err *err)
+{
+	return err_set(err, ERR_STOPPED, "%s is not open in this process", stream_name(stream));
+}
+
 void queue_close(struct queue **queue)
 {
 	if (!*queue)
@@ -61,7 +67,8 @@ enum err_code queue_read(struct queue *queue, enum stream stream, int64_t offset
 
 	assert((unsigned)stream < STREAM_COUNT && max > 0);
 	*out = (struct queue_batch){ .count = 0 };
-	return queue->ops->read(queue, stream, &args, out, err);
+	return queue->ops->read ? queue->ops->read(queue, stream, &args, out, err)
+				: not_open(stream, err);
 }
 
 void queue_release(struct queue *queue, struct queue_batch *batch)
@@ -74,7 +81,8 @@ void queue_release(struct queue *queue, struct queue_batch *batch)
 void queue_wake(struct queue *queue, enum stream stream)
 {
 	assert((unsigned)stream < STREAM_COUNT);
-	queue->ops->wake(queue, stream);
+	if (queue->ops->wake)
+		queue->ops->wake(queue, stream);
 }
 
 void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out)
@@ -103,20 +111,23 @@ enum err_code queue_lookup(struct queue *queue, enum stream stream, int64_t offs
 	if (offset < 0)
 		return err_set(
 			err, ERR_NOT_FOUND, "%s: no record %lld", names[stream], (long long)offset);
-	return queue->ops->lookup(queue, stream, offset, bytes, out, err);
+	return queue->ops->lookup ? queue->ops->lookup(queue, stream, offset, bytes, out, err)
+				  : not_open(stream, err);
 }
 
 enum err_code queue_done(struct queue *queue, enum stream stream, int64_t position, struct err *err)
 {
 	assert((unsigned)stream < STREAM_COUNT && position >= 0);
-	return queue->ops->done(queue, stream, position, err);
+	return queue->ops->done ? queue->ops->done(queue, stream, position, err)
+				: not_open(stream, err);
 }
 
 enum err_code queue_drop_oldest(
 	struct queue *queue, enum stream stream, int64_t *out_first, struct err *err)
 {
 	assert((unsigned)stream < STREAM_COUNT);
-	return queue->ops->drop_oldest(queue, stream, out_first, err);
+	return queue->ops->drop_oldest ? queue->ops->drop_oldest(queue, stream, out_first, err)
+				       : not_open(stream, err);
 }
 
 /* ---- the journal -------------------------------------------------------------------------------

@@ -20,14 +20,15 @@ struct queue_ops {
 		struct err *err); /* NULL: there are no topics */
 	enum err_code (*room)(
 		struct queue *queue, enum stream stream, size_t bytes, struct err *err);
-	enum err_code (*read)(struct queue *queue, enum stream stream,
-		const struct queue_read_args *args, struct queue_batch *out, struct err *err);
-	void (*release)(struct queue *queue, struct queue_batch *batch);
-	void (*wake)(struct queue *queue, enum stream stream);
 	void (*stat)(struct queue *queue, enum stream stream, struct stream_stat *out);
 	/* NULL: what stat says is always new. */
 	enum err_code (*events_end)(
 		struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err);
+	/* NULL, the next six together, where nothing is read: ERR_STOPPED. */
+	enum err_code (*read)(struct queue *queue, enum stream stream,
+		const struct queue_read_args *args, struct queue_batch *out, struct err *err);
+	void (*release)(struct queue *queue, struct queue_batch *batch);
+	void (*wake)(struct queue *queue, enum stream stream);
 	enum err_code (*lookup)(struct queue *queue, enum stream stream, int64_t offset,
 		struct buf *bytes, struct record *out, struct err *err);
 	enum err_code (*done)(

@@ -4,6 +4,8 @@
  */
 #include "support/kafka_kit.h"
 
+#define BODY 100
+
 struct house {
 	struct kafka_kit kit;
 	struct kit_sink sink;
@@ -39,8 +41,8 @@ static void append(struct house *h, uint64_t number, size_t count, unsigned keys
 {
 	struct err err = ERR_INIT;
 
-	if (queue_append(h->queue, STREAM_EVENTS, kafka_kit_list(number, count, 100, keys), &err) !=
-		ERR_OK)
+	if (queue_append(h->queue, STREAM_EVENTS, kafka_kit_list(number, count, BODY, keys),
+		    &err) != ERR_OK)
 		fail_msg("%s", err.text);
 }
 
@@ -56,52 +58,16 @@ static struct kafka_producer *producer_of(struct house *h)
 	return h->kit.kafka->producers[KAFKA_KIND_EVENTS];
 }
 
-/* What an independent reader finds: for each number how often, and the order within a partition. */
-#define NUMBERS_MAX 4096
-struct found {
-	unsigned times[NUMBERS_MAX];
-	int64_t last[KIT_PARTITIONS]; /* the largest number that was seen, by partition */
-	bool wrong_partition, wrong_bytes, out_of_order;
-};
-
-static void find(void *ctx, const rd_kafka_message_t *message)
+/* All later calls of its handle fail, as after librdkafka's issue 4438. */
+static void break_producer(struct house *h)
 {
-	struct found *found = ctx;
-	uint8_t block[KIT_BLOCK_LEN], want[KIT_BLOCK_LEN];
-	struct record record;
-	uint64_t number;
-	size_t len = 0;
+	struct kafka_producer *p = producer_of(h);
 
-	if (!kafka_block_size(message, &len) || len != kafka_kit_block(0, want)) {
-		found->wrong_bytes = true;
-		return;
-	}
-	kafka_record(message, block, &record);
-	number = get_le64(block + 23);
-	(void)kafka_kit_block(number, want);
-	if (number >= NUMBERS_MAX || memcmp(block, want, len) != 0 || record.body.len != 100) {
-		found->wrong_bytes = true;
-		return;
-	}
-	for (size_t i = 0; i < record.body.len; i++)
-		found->wrong_bytes |= record.body.data[i] != kit_byte(number, i);
-	found->wrong_partition |= kafka_partition(record.key, KIT_PARTITIONS) != message->partition;
-	if (found->times[number]++ == 0) {
-		found->out_of_order |= (int64_t)number < found->last[message->partition];
-		found->last[message->partition] = (int64_t)number;
-	}
-}
-
-static void look_for(struct house *h, size_t messages, struct found *found)
-{
-	memset(found, 0, sizeof(*found));
-	for (size_t i = 0; i < KIT_PARTITIONS; i++)
-		found->last[i] = -1;
-	assert_int_equal(kafka_kit_read_all(rd_kafka_mock_cluster_bootstraps(h->kit.cluster),
-				 KIT_TOPIC, KIT_PARTITIONS, messages, find, found),
-		messages);
-	assert_false(found->wrong_bytes);
-	assert_false(found->wrong_partition);
+	lock_take(&p->lock);
+	assert_int_equal(rd_kafka_test_fatal_error(
+				 p->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "a test"),
+		RD_KAFKA_RESP_ERR_NO_ERROR);
+	lock_give(&p->lock);
 }
 
 /* ---- tests -------------------------------------------------------------------------------------
@@ -113,7 +79,7 @@ static void appended_records_complete_and_are_there(void **state)
 		metric_series(METRIC_QUEUE_APPENDS, stream_name(STREAM_EVENTS), NULL);
 	int64_t before = metric_value(appends), last[KIT_PARTITIONS] = { -1, -1, -1, -1 };
 	struct stream_stat stat;
-	struct found found;
+	struct kafka_found found;
 	struct house h;
 
 	(void)state;
@@ -134,7 +100,7 @@ static void appended_records_complete_and_are_there(void **state)
 		assert_true(done.time_ms > 0);
 		last[p] = done.offset;
 	}
-	look_for(&h, 300, &found);
+	kafka_kit_look_for(&h.kit, 300, BODY, &found);
 	assert_false(found.out_of_order);
 	for (size_t i = 0; i < 300; i++)
 		assert_int_equal(found.times[i], 1);
@@ -223,7 +189,7 @@ static void a_list_is_refused_as_a_whole(void **state)
 
 static void errors_that_pass_are_not_seen(void **state)
 {
-	struct found found;
+	struct kafka_found found;
 	struct house h;
 
 	(void)state;
@@ -234,10 +200,36 @@ static void errors_that_pass_are_not_seen(void **state)
 	for (size_t i = 0; i < 20; i++)
 		append(&h, i * 5, 5, 3);
 	expect_results(&h, 0, 100, ERR_OK);
-	look_for(&h, 100, &found);
-	/* Not the order: the mock takes requests behind one that it refused, a broker does not. */
+	kafka_kit_look_for(&h.kit, 100, BODY, &found);
 	for (size_t i = 0; i < 100; i++)
 		assert_true(found.times[i] >= 1);
+	house_done(&h);
+}
+
+/* A broker that does not know a producer takes any request of it as the first one, and then calls
+ * the one before that, which it had refused, a duplicate. The mock takes requests in any order, so
+ * the order of the records tells whether there was a second request behind the first. */
+static void nothing_is_sent_behind_the_first_record_of_a_producer(void **state)
+{
+	struct kafka_found found;
+	struct house h;
+
+	(void)state;
+	house_settled(&h);
+	for (size_t round = 0; round < 5; round++) {
+		rd_kafka_mock_push_request_errors(h.kit.cluster, KIT_PRODUCE, 2,
+			RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+			RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+		for (size_t i = 0; i < 20; i++)
+			append(&h, round * 20 + i, 1, 1);
+		expect_results(&h, round * 20, 20, ERR_OK);
+		/* The next one is a fresh producer again. */
+		break_producer(&h);
+	}
+	kafka_kit_look_for(&h.kit, 100, BODY, &found);
+	assert_false(found.out_of_order);
+	for (size_t i = 0; i < 100; i++)
+		assert_int_equal(found.times[i], 1);
 	house_done(&h);
 }
 
@@ -310,7 +302,14 @@ static void an_answer_that_does_not_come_is_not_known(void **state)
 			RD_KAFKA_RESP_ERR_NO_ERROR, 30000, RD_KAFKA_RESP_ERR_NO_ERROR, 30000),
 		RD_KAFKA_RESP_ERR_NO_ERROR);
 	append(&h, 0, 3, 1);
-	expect_results(&h, 0, 3, ERR_OUTCOME_UNKNOWN);
+	kit_sink_wait(&h.sink, 3);
+	for (size_t i = 0; i < 3; i++) {
+		const struct kit_done done = kit_sink_at(&h.sink, i);
+
+		/* What waited for the first one never left. */
+		assert_int_equal(
+			done.result, done.number == 0 ? ERR_OUTCOME_UNKNOWN : ERR_UNAVAILABLE);
+	}
 	house_done(&h);
 }
 
@@ -319,10 +318,9 @@ static void a_fatal_error_makes_a_new_producer(void **state)
 {
 	struct metric *renewals = metric_series(METRIC_KAFKA_RENEWALS, "events", NULL);
 	int64_t before = metric_value(renewals);
-	struct kafka_producer *p;
-	struct found found;
-	size_t messages = 0;
+	struct kafka_found found;
 	struct house h;
+	size_t messages;
 
 	(void)state;
 	house_settled(&h);
@@ -331,12 +329,7 @@ static void a_fatal_error_makes_a_new_producer(void **state)
 	(void)rd_kafka_mock_broker_set_rtt(h.kit.cluster, 1, 300);
 	for (size_t i = 1; i <= 20; i++)
 		append(&h, i * 10, 10, 7);
-	p = producer_of(&h);
-	lock_take(&p->lock);
-	assert_int_equal(rd_kafka_test_fatal_error(
-				 p->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "a test"),
-		RD_KAFKA_RESP_ERR_NO_ERROR);
-	lock_give(&p->lock);
+	break_producer(&h);
 	for (size_t i = 21; i <= 40; i++)
 		append(&h, i * 10, 10, 7);
 	(void)rd_kafka_mock_broker_set_rtt(h.kit.cluster, 1, 0);
@@ -344,18 +337,9 @@ static void a_fatal_error_makes_a_new_producer(void **state)
 	assert_int_equal(metric_value(renewals) - before, 1);
 	/* The mock keeps what was sent twice. In the order of their first copies nothing overtook.
 	 */
-	for (int i = 0; i < KIT_PARTITIONS; i++) {
-		struct err err = ERR_INIT;
-		int64_t first, end;
-
-		assert_int_equal(kafka_watermarks(h.kit.kafka, KIT_TOPIC, i,
-					 kit_now_ms() + KIT_WAIT_MS, &first, &end, &err),
-			ERR_OK);
-		assert_int_equal(first, 0);
-		messages += (size_t)end;
-	}
+	messages = kafka_kit_messages(&h.kit);
 	assert_true(messages >= 410);
-	look_for(&h, messages, &found);
+	kafka_kit_look_for(&h.kit, messages, BODY, &found);
 	assert_false(found.out_of_order);
 	for (size_t i = 0; i < 410; i++)
 		assert_true(found.times[i] >= 1);
@@ -368,7 +352,7 @@ static void a_lost_sequence_is_fatal_and_survived(void **state)
 {
 	struct metric *renewals = metric_series(METRIC_KAFKA_RENEWALS, "events", NULL);
 	int64_t before = metric_value(renewals);
-	struct found found;
+	struct kafka_found found;
 	struct house h;
 
 	(void)state;
@@ -381,7 +365,7 @@ static void a_lost_sequence_is_fatal_and_survived(void **state)
 	append(&h, 20, 10, 1);
 	expect_results(&h, 10, 20, ERR_OK);
 	assert_true(metric_value(renewals) > before);
-	look_for(&h, 30, &found);
+	kafka_kit_look_for(&h.kit, 30, BODY, &found);
 	for (size_t i = 0; i < 30; i++)
 		assert_true(found.times[i] >= 1);
 	house_done(&h);
@@ -390,7 +374,6 @@ static void a_lost_sequence_is_fatal_and_survived(void **state)
 /* Broken while no broker answers: what may be there stays unclear to the end. */
 static void a_fatal_error_without_a_broker_ends_at_the_deadline(void **state)
 {
-	struct kafka_producer *p;
 	struct house h;
 
 	(void)state;
@@ -402,11 +385,7 @@ static void a_fatal_error_without_a_broker_ends_at_the_deadline(void **state)
 	append(&h, 0, 1, 1);
 	expect_results(&h, 0, 1, ERR_OK);
 	(void)rd_kafka_mock_broker_set_down(h.kit.cluster, -1);
-	p = producer_of(&h);
-	lock_take(&p->lock);
-	(void)rd_kafka_test_fatal_error(
-		p->rk, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "a test");
-	lock_give(&p->lock);
+	break_producer(&h);
 	append(&h, 1, 10, 1);
 	expect_results(&h, 1, 10, ERR_UNAVAILABLE);
 	(void)rd_kafka_mock_broker_set_up(h.kit.cluster, -1);
@@ -685,6 +664,7 @@ int main(void)
 		cmocka_unit_test(bodies_of_all_sizes_and_no_headers),
 		cmocka_unit_test(a_list_is_refused_as_a_whole),
 		cmocka_unit_test(errors_that_pass_are_not_seen),
+		cmocka_unit_test(nothing_is_sent_behind_the_first_record_of_a_producer),
 		cmocka_unit_test(a_duplicate_without_an_offset_is_not_known),
 		cmocka_unit_test(a_broker_that_refuses_a_size_loses_that_record_alone),
 		cmocka_unit_test(without_a_broker_a_record_surely_is_not_there),

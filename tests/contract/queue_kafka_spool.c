@@ -171,72 +171,14 @@ static void wait_away(struct house *h, bool is_away)
 
 /* ---- what is on the topic ---- */
 
-#define NUMBERS_MAX 16384
-struct found {
-	unsigned times[NUMBERS_MAX];
-	int64_t last[KIT_PARTITIONS]; /* the largest number that was seen, by partition */
-	bool wrong_bytes, out_of_order;
-};
-
-static void find(void *ctx, const rd_kafka_message_t *message)
-{
-	struct found *found = ctx;
-	uint8_t block[KIT_BLOCK_LEN], want[KIT_BLOCK_LEN];
-	struct record record;
-	uint64_t number;
-	size_t len = 0;
-
-	if (!kafka_block_size(message, &len) || len != kafka_kit_block(0, want)) {
-		found->wrong_bytes = true;
-		return;
-	}
-	kafka_record(message, block, &record);
-	number = get_le64(block + 23);
-	if (number >= NUMBERS_MAX || record.body.len != BODY ||
-		kafka_partition(record.key, KIT_PARTITIONS) != message->partition) {
-		found->wrong_bytes = true;
-		return;
-	}
-	for (size_t i = 0; i < record.body.len; i++)
-		found->wrong_bytes |= record.body.data[i] != kit_byte(number, i);
-	if (found->times[number]++ > 0)
-		return;
-	if ((int64_t)number < found->last[message->partition])
-		print_message("%llu after %lld in %d\n", (unsigned long long)number,
-			(long long)found->last[message->partition], message->partition);
-	found->out_of_order |= (int64_t)number < found->last[message->partition];
-	found->last[message->partition] = (int64_t)number;
-}
-
-static size_t messages_on_topic(struct house *h)
-{
-	size_t messages = 0;
-
-	for (int i = 0; i < KIT_PARTITIONS; i++) {
-		struct err err = ERR_INIT;
-		int64_t first, end;
-
-		assert_int_equal(kafka_watermarks(h->kit.kafka, KIT_TOPIC, i,
-					 kit_now_ms() + KIT_WAIT_MS, &first, &end, &err),
-			ERR_OK);
-		messages += (size_t)end;
-	}
-	return messages;
-}
-
 /* Every number below count is there, in order. Gives back how many copies there were. */
 static size_t expect_all(struct house *h, size_t count)
 {
-	struct found *found = calloc(1, sizeof(*found));
-	size_t messages = messages_on_topic(h);
+	struct kafka_found *found = calloc(1, sizeof(*found));
+	size_t messages = kafka_kit_messages(&h->kit);
 
 	assert_non_null(found);
-	for (size_t i = 0; i < KIT_PARTITIONS; i++)
-		found->last[i] = -1;
-	assert_int_equal(kafka_kit_read_all(rd_kafka_mock_cluster_bootstraps(h->kit.cluster),
-				 KIT_TOPIC, KIT_PARTITIONS, messages, find, found),
-		messages);
-	assert_false(found->wrong_bytes);
+	kafka_kit_look_for(&h->kit, messages, BODY, found);
 	assert_false(found->out_of_order);
 	for (size_t i = 0; i < count; i++)
 		assert_true(found->times[i] >= 1);
@@ -381,7 +323,7 @@ static void a_busy_partition_returns(void **state)
 		append(&h, number, 50);
 	kafka_kit_settle(&h.kit);
 	deadline = kit_now_ms() + KIT_WAIT_MS;
-	while (!direct && kit_now_ms() < deadline && number < NUMBERS_MAX - 100) {
+	while (!direct && kit_now_ms() < deadline && number < KIT_NUMBERS_MAX - 100) {
 		append(&h, number, 10);
 		number += 10;
 		kit_sink_wait(&h.sink, number > 100 ? number - 100 : 0);
@@ -590,7 +532,7 @@ static void a_full_spool_refuses_and_recovers(void **state)
 	h.opts.max_bytes = KIB(256);
 	kafka_down(&h);
 	house_open(&h);
-	while (refused == 0 && appended < NUMBERS_MAX) {
+	while (refused == 0 && appended < KIT_NUMBERS_MAX) {
 		append(&h, appended, 20);
 		kit_sink_wait(&h.sink, appended + 20);
 		for (size_t i = appended; i < appended + 20; i++)

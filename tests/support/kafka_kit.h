@@ -204,3 +204,90 @@ static inline size_t kafka_kit_read_all(const char *bootstraps, const char *topi
 	rd_kafka_destroy(rk);
 	return count;
 }
+
+/* How many messages the events have. */
+static inline size_t kafka_kit_messages(struct kafka_kit *kit)
+{
+	size_t messages = 0;
+
+	for (int i = 0; i < KIT_PARTITIONS; i++) {
+		struct err err = ERR_INIT;
+		int64_t first, end;
+
+		assert_int_equal(kafka_watermarks(kit->kafka, KIT_TOPIC, i,
+					 kit_now_ms() + KIT_WAIT_MS, &first, &end, &err),
+			ERR_OK);
+		assert_int_equal(first, 0);
+		messages += (size_t)end;
+	}
+	return messages;
+}
+
+/* What an independent reader finds of kafka_kit_list(): for each number how often, and the order
+ * within a partition, of the first copies. */
+#define KIT_NUMBERS_MAX 16384
+struct kafka_found {
+	size_t body_len; /* what each must have */
+	unsigned times[KIT_NUMBERS_MAX];
+	int64_t last[KIT_PARTITIONS]; /* the largest number that was seen, by partition */
+	bool wrong_partition, wrong_bytes, out_of_order;
+};
+
+/* False: not what was appended. */
+static inline bool kafka_kit_is_whole(
+	const rd_kafka_message_t *message, size_t body_len, uint64_t *out_number)
+{
+	uint8_t block[KIT_BLOCK_LEN], want[KIT_BLOCK_LEN];
+	struct record record;
+	size_t len = 0;
+
+	if (!kafka_block_size(message, &len) || len != kafka_kit_block(0, want))
+		return false;
+	kafka_record(message, block, &record);
+	*out_number = get_le64(block + 23);
+	(void)kafka_kit_block(*out_number, want);
+	if (*out_number >= KIT_NUMBERS_MAX || memcmp(block, want, len) != 0 ||
+		record.body.len != body_len)
+		return false;
+	for (size_t i = 0; i < record.body.len; i++) {
+		if (record.body.data[i] != kit_byte(*out_number, i))
+			return false;
+	}
+	return true;
+}
+
+static inline void kafka_kit_find(void *ctx, const rd_kafka_message_t *message)
+{
+	const struct slice key = { message->key, message->key_len };
+	struct kafka_found *found = ctx;
+	uint64_t number = 0;
+
+	if (!kafka_kit_is_whole(message, found->body_len, &number)) {
+		found->wrong_bytes = true;
+		return;
+	}
+	found->wrong_partition |= kafka_partition(key, KIT_PARTITIONS) != message->partition;
+	if (found->times[number]++ > 0)
+		return;
+	if ((int64_t)number < found->last[message->partition]) {
+		print_message("%llu after %lld in %d\n", (unsigned long long)number,
+			(long long)found->last[message->partition], (int)message->partition);
+		found->out_of_order = true;
+	}
+	found->last[message->partition] = (int64_t)number;
+}
+
+/* All messages of the events, whole and where they belong; the rest is the caller's to look at. */
+static inline void kafka_kit_look_for(
+	struct kafka_kit *kit, size_t messages, size_t body_len, struct kafka_found *found)
+{
+	memset(found, 0, sizeof(*found));
+	found->body_len = body_len;
+	for (size_t i = 0; i < KIT_PARTITIONS; i++)
+		found->last[i] = -1;
+	assert_int_equal(kafka_kit_read_all(rd_kafka_mock_cluster_bootstraps(kit->cluster),
+				 KIT_TOPIC, KIT_PARTITIONS, messages, kafka_kit_find, found),
+		messages);
+	assert_false(found->wrong_bytes);
+	assert_false(found->wrong_partition);
+}
