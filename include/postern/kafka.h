@@ -91,8 +91,11 @@ MUST_CHECK enum err_code queue_kafka_ingress(
  * ERR_UNAVAILABLE. Until the partitions are known, and until what the log held at the start
  * has been read, that means all of them. ERR_LOCKED: another process has the log.
  *
- * Nothing that is in the log is ever given up: what the brokers refuse is sent again and again. A
- * crash sends a suffix again. Full, or the oldest is over max_age_ms and Kafka still away: new
+ * Nothing that is in the log is ever given up: what cannot be delivered is sent again and again. A
+ * record that the brokers refuse for what it is (too large, invalid), alone in a request, goes
+ * aside into a log of its own beneath this one, so that those behind it go on; each next open tries
+ * those again. Where there is no room for it, it stays, and so do those behind it. A crash sends a
+ * suffix again. Full, or the oldest is over max_age_ms and Kafka still away: new
  * records are ERR_UNAVAILABLE. queue_room(): what Kafka says; where every source may be spooled,
  * also ERR_OK if the log has room. Closing leaves in the log what is there. */
 struct spool_opts {
@@ -110,6 +113,7 @@ void queue_spool_covers(struct queue *spool, bool all_sources);
 struct spool_stat {
 	int64_t records, bytes; /* waiting; on disk */
 	int64_t oldest_ms;      /* when the oldest was appended (wall time); 0: none waits */
+	int64_t refused;        /* set aside */
 	bool is_away;           /* records that may go to the log for the lack of Kafka */
 };
 void queue_spool_stat(struct queue *spool, struct spool_stat *out);

@@ -22,6 +22,7 @@ enum metric_family {
 	METRIC_SPOOL_BYTES,           /* gauge */
 	METRIC_SPOOL_OLDEST,          /* gauge, seconds */
 	METRIC_SPOOL_LATE,            /* sent on after more than the age that a record may have */
+	METRIC_SPOOL_REFUSED,         /* gauge */
 	METRIC_QUEUE_LAG,             /* gauge */
 	METRIC_PARKED_EVENTS,         /* gauge */
 	METRIC_BUILD_INFO,            /* version and library versions; gauge 1 */

@@ -50,6 +50,8 @@ static const struct metric_row rows[] = {
 		"Age of the oldest record that waits in the local spool." },
 	[METRIC_SPOOL_LATE] = { "postern_spool_late_total", COUNTER, { NULL, NULL },
 		"Records that waited in the local spool for longer than /spool/max_age_s." },
+	[METRIC_SPOOL_REFUSED] = { "postern_spool_refused_records", GAUGE, { NULL, NULL },
+		"Records of the local spool that Kafka refuses, set aside." },
 	[METRIC_QUEUE_LAG] = { "postern_queue_lag_records", GAUGE, { NULL, NULL },
 		"Records behind the worker's position." },
 	[METRIC_PARKED_EVENTS] = { "postern_parked_events", GAUGE, { NULL, NULL },

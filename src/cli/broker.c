@@ -388,6 +388,7 @@ static void put_spool(struct buf *out, struct err *err)
 	line_int(&line, "records", gauge(METRIC_SPOOL_RECORDS));
 	line_int(&line, "bytes", gauge(METRIC_SPOOL_BYTES));
 	line_int(&line, "oldest_s", gauge(METRIC_SPOOL_OLDEST));
+	line_int(&line, "refused", gauge(METRIC_SPOOL_REFUSED));
 	line_end(&line);
 	err_ignored(json_put_raw(out, "spool", buf_slice(&text), err));
 	buf_done(&text);

@@ -46,6 +46,9 @@ static const struct {
 	{ E(MSG_SIZE_TOO_LARGE), ERR_LIMIT },
 	{ E(INVALID_MSG_SIZE), ERR_LIMIT },
 	{ E(RECORD_LIST_TOO_LARGE), ERR_LIMIT },
+	{ E(INVALID_RECORD), ERR_SYNTAX },
+	{ E(INVALID_TIMESTAMP), ERR_SYNTAX },
+	{ E(UNSUPPORTED_FOR_MESSAGE_FORMAT), ERR_SYNTAX },
 	{ E(_QUEUE_FULL), ERR_FULL },
 	{ E(OFFSET_OUT_OF_RANGE), ERR_CORRUPT },
 	{ E(_AUTO_OFFSET_RESET), ERR_CORRUPT },
@@ -74,6 +77,24 @@ enum err_code kafka_err_code(rd_kafka_resp_err_t code)
 			return meanings[i].means;
 	}
 	return ERR_IO;
+}
+
+bool kafka_refuses(rd_kafka_resp_err_t code)
+{
+	static const rd_kafka_resp_err_t refusals[] = {
+		E(MSG_SIZE_TOO_LARGE),
+		E(INVALID_MSG_SIZE),
+		E(RECORD_LIST_TOO_LARGE),
+		E(INVALID_RECORD),
+		E(INVALID_TIMESTAMP),
+		E(UNSUPPORTED_FOR_MESSAGE_FORMAT),
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+		if (refusals[i] == code)
+			return true;
+	}
+	return false;
 }
 
 enum err_code kafka_err(struct err *err, rd_kafka_resp_err_t code, const char *what)

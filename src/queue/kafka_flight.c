@@ -50,6 +50,15 @@ enum err_code flight_loss(const struct flight *flight)
 	return flight->is_unclear ? ERR_OUTCOME_UNKNOWN : ERR_UNAVAILABLE;
 }
 
+enum err_code flight_refusal(const struct flight *flight, rd_kafka_resp_err_t code)
+{
+	const struct kafka_sink *sink = flight->sink;
+
+	if (flight->is_unclear)
+		return ERR_OUTCOME_UNKNOWN;
+	return sink && sink->tells_refusals && kafka_refuses(code) ? ERR_LIMIT : ERR_UNAVAILABLE;
+}
+
 static void to_sink_locked(struct kafka_producer *p, struct kafka_sink *sink, struct flight *flight)
 {
 	struct record *record = flight->record;
@@ -240,7 +249,7 @@ static bool send_locked(struct kafka_producer *p, struct track *track, struct fl
 		return true;
 	}
 	producer_trouble_locked(p, rc, track->topic->name);
-	flight_end_locked(p, flight, flight_loss(flight));
+	flight_end_locked(p, flight, flight_refusal(flight, rc));
 	return true;
 }
 

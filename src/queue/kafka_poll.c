@@ -36,15 +36,22 @@ static bool is_broken(struct kafka_producer *p)
  * too, though it never took it: then the record is lost, and must not be acknowledged. */
 static enum err_code result_of(const struct report *report)
 {
-	const struct kafka_sink *sink = report->flight->sink;
-
 	if (report->code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return report->offset >= 0 ? ERR_OK : ERR_OUTCOME_UNKNOWN;
-	if (report->status != RD_KAFKA_MSG_STATUS_NOT_PERSISTED || report->flight->is_unclear)
+	/* A refusal is sure, though the library does not know all of them. */
+	if (report->status != RD_KAFKA_MSG_STATUS_NOT_PERSISTED && !kafka_refuses(report->code))
 		return ERR_OUTCOME_UNKNOWN;
-	if (sink && sink->tells_refusals && kafka_err_code(report->code) == ERR_LIMIT)
-		return ERR_LIMIT;
-	return ERR_UNAVAILABLE;
+	return flight_refusal(report->flight, report->code);
+}
+
+static void give_back_waiting_locked(struct kafka_producer *p, struct track *track)
+{
+	struct flight *flight;
+
+	while ((flight = track->waiting.first) != NULL) {
+		flights_take(&track->waiting, flight);
+		flight_end_locked(p, flight, flight_loss(flight));
+	}
 }
 
 static void fold_one_locked(struct kafka_producer *p, const struct report *report, bool broken)
@@ -52,6 +59,8 @@ static void fold_one_locked(struct kafka_producer *p, const struct report *repor
 	struct flight *flight = report->flight;
 	struct record *record = flight->record;
 	struct track *track = flight->track;
+	bool keeps_order = flight->sink && flight->sink->keeps_order;
+	enum err_code result;
 
 	assert(track->sent > 0 && !flight->is_again);
 	track->sent--;
@@ -75,7 +84,10 @@ static void fold_one_locked(struct kafka_producer *p, const struct report *repor
 		producer_trouble_locked(p, report->code, track->topic->name);
 	}
 	flights_take(&track->out, flight);
-	flight_end_locked(p, flight, result_of(report));
+	result = result_of(report);
+	flight_end_locked(p, flight, result);
+	if (result != ERR_OK && keeps_order)
+		give_back_waiting_locked(p, track);
 }
 
 static void fold(struct kafka_producer *p)

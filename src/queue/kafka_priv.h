@@ -9,7 +9,8 @@
  *                      kafka_poll.c: the thread, and a new handle after a fatal error)
  *   kafka_record.c     a header block to the library's headers and back
  *   kafka_ingress.c    the ingress half as a queue
- *   kafka_spool*.c     the same with a log in front of it, for when Kafka is away
+ *   kafka_spool*.c     the same with a log in front of it, for when Kafka is away; and one for what
+ *                      Kafka refuses for good
  *   kafka_lane*.c, kafka_journal*.c, kafka_group.c   the working half
  *
  * Callbacks of the library run on threads of ours only: log lines and errors wait in each handle's
@@ -132,6 +133,8 @@ void kafka_text(const struct kafka_opts *opts, const char *from, char out[KAFKA_
  * it". */
 enum err_code kafka_err_code(rd_kafka_resp_err_t code);
 enum err_code kafka_err(struct err *err, rd_kafka_resp_err_t code, const char *what);
+/* Is it about the record, or one beside it in its batch, so that no other time can help? */
+bool kafka_refuses(rd_kafka_resp_err_t code);
 
 /* ---- questions to the brokers (kafka_topics.c) -------------------------------------------------
  */
@@ -189,7 +192,10 @@ struct kafka_sink {
 	queue_done_fn *done; /* NULL: nobody wants to know */
 	void *ctx;
 	struct metric *metric_appends; /* counts those that are ERR_OK; NULL: does not */
-	bool tells_refusals; /* ERR_LIMIT in place of ERR_UNAVAILABLE: no other try can help */
+	bool tells_refusals;           /* ERR_LIMIT in place of ERR_UNAVAILABLE: kafka_refuses() */
+	/* What waits behind one that failed, in its partition, fails too: it must not overtake. The
+	 * producer is the sink's alone. */
+	bool keeps_order;
 	/* The producer's, guarded by its lock. */
 	struct record *list, **tail; /* completed in this round */
 	struct flight *spent;        /* of those, the ones that are the producer's own */

@@ -116,6 +116,8 @@ void flight_end_locked(
 	struct kafka_producer *producer, struct flight *flight, enum err_code result);
 /* What the result of a record is that the library has not, or will not get. */
 enum err_code flight_loss(const struct flight *flight);
+/* The same, of a record that is surely not there because of this. */
+enum err_code flight_refusal(const struct flight *flight, rd_kafka_resp_err_t code);
 /* The track may start a round, if it has one. */
 void track_ready_locked(struct kafka_producer *producer, struct track *track);
 /* Rounds of one record for all. */

@@ -103,6 +103,7 @@ void queue_spool_stat(struct queue *queue, struct spool_stat *out)
 		.records = (int64_t)s->records,
 		.bytes = stat.bytes,
 		.oldest_ms = s->records > 0 ? stat.oldest_ms : 0,
+		.refused = s->aside_count,
 		.is_away = spool_is_away_locked(s, kafka_away),
 	};
 	lock_give(&s->lock);
@@ -137,9 +138,11 @@ static void spool_free(struct spool *s)
 		stop(s);
 	if (s->drain)
 		kafka_sink_close(s->drain, &s->drain_sink, kafka_now_ms(s->kafka));
+	spool_aside_close(s);
 	if (s->log)
 		spool_drain_done(s);
 	kafka_producer_close(&s->drain, kafka_now_ms(s->kafka));
+	seglog_close(&s->aside);
 	seglog_close(&s->log);
 	lock_take(&s->lock);
 	spool_complete_refused_locked(s);
@@ -148,6 +151,7 @@ static void spool_free(struct spool *s)
 		(void)close(s->dir_lock);
 	cond_done(&s->changed);
 	lock_done(&s->lock);
+	free(s->aside_dir);
 	free(s->slots);
 	free(s);
 }
@@ -233,9 +237,11 @@ static struct spool *new_spool(struct kafka *kafka, const struct spool_opts *opt
 	s->direct_sink.metric_appends =
 		metric_series(METRIC_QUEUE_APPENDS, stream_name(STREAM_EVENTS), NULL);
 	kafka_sink_open(&s->drain_sink, spool_drained, s);
+	s->drain_sink.tells_refusals = s->drain_sink.keeps_order = true;
 	s->metric_records = metric_series(METRIC_SPOOL_RECORDS, NULL, NULL);
 	s->metric_bytes = metric_series(METRIC_SPOOL_BYTES, NULL, NULL);
 	s->metric_oldest = metric_series(METRIC_SPOOL_OLDEST, NULL, NULL);
+	s->metric_refused = metric_series(METRIC_SPOOL_REFUSED, NULL, NULL);
 	s->metric_late = metric_series(METRIC_SPOOL_LATE, NULL, NULL);
 	return s;
 }
@@ -253,6 +259,8 @@ enum err_code queue_spool_open(
 	rc = lock_dir(s, err);
 	if (rc == ERR_OK)
 		rc = open_log(s, err);
+	if (rc == ERR_OK)
+		rc = spool_aside_open(s, err);
 	s->opts.dir = NULL; /* the caller's */
 	if (rc == ERR_OK)
 		rc = kafka_producer_open(kafka, KAFKA_KIND_SPOOL, &s->drain, err);

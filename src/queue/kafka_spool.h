@@ -1,6 +1,6 @@
-/* kafka_spool.h - the inside of the spool, for its three files: open, close and what can be asked
- * (kafka_spool.c), which way a record goes (kafka_spool_ways.c), and the thread that drains the log
- * (kafka_spool_drain.c).
+/* kafka_spool.h - the inside of the spool, for its four files: open, close and what can be asked
+ * (kafka_spool.c), which way a record goes (kafka_spool_ways.c), the thread that drains the log
+ * (kafka_spool_drain.c), and what becomes of records that Kafka refuses (kafka_spool_aside.c).
  *
  * What becomes of a record is decided with the lock held, partition by partition:
  *
@@ -36,9 +36,11 @@ struct spool_slot {                         /* of a partition */
  * it; its owner is the batch. */
 struct spool_batch {
 	struct spool_batch *next;
+	struct seglog *log; /* it was read from */
 	struct queue_batch records;
-	int64_t end; /* offset behind it */
-	size_t left; /* not delivered */
+	int64_t end;    /* offset behind it */
+	size_t left;    /* not delivered */
+	bool refused[]; /* each record: it was, and it, or one beside it, is to blame */
 };
 
 struct spool {
@@ -47,10 +49,12 @@ struct spool {
 	struct spool_opts opts; /* dir is not kept */
 	int dir_lock;           /* -1: not ours */
 	struct seglog *log;
+	char *aside_dir;
+	struct seglog *aside; /* of records that Kafka refuses; NULL: there was none yet */
 	struct kafka_sink direct_sink, drain_sink;
 	struct kafka_producer *drain; /* never gives up */
 	struct thread drainer;
-	struct metric *metric_records, *metric_bytes, *metric_oldest, *metric_late;
+	struct metric *metric_records, *metric_bytes, *metric_oldest, *metric_late, *metric_refused;
 
 	struct lock lock;
 	struct cond changed; /* the drainer looks */
@@ -66,18 +70,26 @@ struct spool {
 	uint64_t changes;        /* that the drainer has to look at */
 	int64_t sequence;        /* of appends; a record's offset until it has one */
 	int64_t appended, groups;
-	bool failed_lately; /* a direct one did, and none was delivered since */
-	bool covers_all;    /* every source may be spooled */
-	bool is_over_age;   /* the oldest is, and Kafka is away */
-	bool must_resend;   /* the drainer's producer gave one back */
+	bool failed_lately;    /* a direct one did, and none was delivered since */
+	bool covers_all;       /* every source may be spooled */
+	bool is_over_age;      /* the oldest is, and Kafka is away */
+	bool must_resend;      /* the drainer's producer gave one back */
+	size_t refused_count;  /* of all batches, and not delivered nor set aside */
+	struct record *alone;  /* one of those is on its way, and nothing else */
+	struct record *blamed; /* it was refused alone, and is to go aside */
+	bool must_pause;       /* neither Kafka nor that log took it */
+	bool is_going_aside;   /* it is on the way there */
+	int64_t aside_count;   /* in that log, and not delivered */
 	bool is_closing, is_draining_stopped;
-	struct record_list refused; /* completed by the drainer */
+	struct record_list refused; /* appends that are; completed by the drainer */
 	char why[ERR_TEXT_MAX];     /* the last time that the log refused some */
 
 	/* The drainer's own. */
 	struct spool_batch *first, **tail;
 	size_t batches, batches_max, batch_records, batch_bytes;
-	int64_t next; /* offset to read */
+	int64_t next;                  /* offset to read */
+	const struct record *told_of;  /* the last one that a line was written about */
+	int64_t aside_next, aside_end; /* the same of those that are tried again */
 	int64_t tick_ms, retry_ms, complain_ms, late;
 	bool told; /* that spooling began */
 };
@@ -123,5 +135,23 @@ void spool_advance(struct spool *spool);
 void spool_drain_done(struct spool *spool);
 /* How much is sent at a time. */
 void spool_drain_init(struct spool *spool);
+void spool_delivered_locked(struct spool *spool, struct record *record);
 /* Gauges, and whether the oldest is over its age. */
 void spool_look(struct spool *spool);
+
+/* kafka_spool_aside.c */
+/* Opens the log of what was refused, when it is there, so that all of it is tried again. */
+MUST_CHECK enum err_code spool_aside_open(struct spool *spool, struct err *err);
+void spool_aside_close(struct spool *spool);
+/* A batch of what was refused by an earlier life. NULL: no more. */
+struct spool_batch *spool_aside_batch(struct spool *spool);
+/* The producer gave this one back as ERR_LIMIT, or did not take it. */
+void spool_refused_locked(struct spool *spool, struct record *record);
+/* Those that were refused are dealt with first, one at a time. True: there are such. */
+bool spool_aside_step(struct spool *spool);
+void spool_unblame_locked(struct spool *spool, struct record *record);
+
+/* kafka_spool_drain.c, for that */
+struct spool_batch *spool_batch_read(
+	struct spool *spool, struct seglog *log, int64_t from, size_t max);
+bool spool_send(struct spool *spool, struct record *list, size_t count);

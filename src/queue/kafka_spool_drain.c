@@ -24,7 +24,8 @@
 /* ---- reports -----------------------------------------------------------------------------------
  */
 
-static void delivered_locked(struct spool *s, struct record *r)
+/* Or set aside: the log is done with it. */
+void spool_delivered_locked(struct spool *s, struct record *r)
 {
 	struct spool_batch *batch = r->owner;
 	struct spool_slot *slot = spool_slot_locked(s, r);
@@ -34,6 +35,7 @@ static void delivered_locked(struct spool *s, struct record *r)
 	batch->left--;
 	s->records--;
 	s->failed_lately = false;
+	spool_unblame_locked(s, r);
 	if (slot->held == 0 && slot->is_returning)
 		spool_return_locked(s, slot);
 }
@@ -46,10 +48,14 @@ void spool_drained(void *ctx, struct record *list)
 	for (struct record *r = list; r; r = r->next) {
 		s->in_flight--;
 		if (r->result == ERR_OK)
-			delivered_locked(s, r);
+			spool_delivered_locked(s, r);
+		else if (r->result == ERR_LIMIT)
+			spool_refused_locked(s, r);
 		else
 			s->must_resend = true;
+		s->must_pause |= s->alone == r && r->result != ERR_OK && r->result != ERR_LIMIT;
 	}
+	s->alone = NULL;
 	metric_set(s->metric_records, (int64_t)s->records);
 	spool_changed_locked(s);
 	lock_give(&s->lock);
@@ -92,7 +98,14 @@ static size_t link_rest(struct spool_batch *batch, struct record **out)
 	return count;
 }
 
-static bool send_batch(struct spool *s, struct spool_batch *batch)
+/* The log was filled under other settings, or is not what it was. */
+static bool is_lasting(enum err_code code)
+{
+	return code == ERR_LIMIT || code == ERR_SYNTAX;
+}
+
+/* Waits for its next time when it is not taken. */
+bool spool_send(struct spool *s, struct record *list, size_t count)
 {
 	const struct kafka_target target = {
 		.topic = s->kafka->topics[KAFKA_TOPIC_EVENTS],
@@ -100,8 +113,6 @@ static bool send_batch(struct spool *s, struct spool_batch *batch)
 		.sink = &s->drain_sink,
 	};
 	struct err err = ERR_INIT;
-	struct record *list;
-	size_t count = link_rest(batch, &list);
 	enum err_code rc;
 
 	lock_take(&s->lock);
@@ -113,11 +124,25 @@ static bool send_batch(struct spool *s, struct spool_batch *batch)
 	lock_take(&s->lock);
 	s->in_flight -= count;
 	s->must_resend = true;
+	for (struct record *r = list; r && is_lasting(rc); r = r->next)
+		spool_refused_locked(s, r);
+	s->alone = NULL;
+	spool_changed_locked(s);
 	lock_give(&s->lock);
+	if (is_lasting(rc))
+		return false;
 	if (rc != ERR_FULL)
 		log_error("spool_drain_failed", log_code(rc), log_str("text", err.text));
 	s->retry_ms = kafka_now_ms(s->kafka) + RETRY_MS;
 	return false;
+}
+
+static bool send_batch(struct spool *s, struct spool_batch *batch)
+{
+	struct record *list;
+	size_t count = link_rest(batch, &list);
+
+	return spool_send(s, list, count);
 }
 
 static void complain(struct spool *s)
@@ -158,8 +183,6 @@ static void sort(struct spool *s, struct spool_batch *batch)
 	for (size_t i = 0; i < batch->records.count; i++) {
 		struct record *r = &batch->records.records[i];
 
-		r->owner = batch;
-		r->result = ERR_UNAVAILABLE;
 		late += r->time_ms < oldest_ms;
 		if (s->unsorted == 0)
 			continue;
@@ -171,15 +194,16 @@ static void sort(struct spool *s, struct spool_batch *batch)
 	metric_add(s->metric_late, late);
 }
 
-static struct spool_batch *read_batch(struct spool *s)
+/* NULL: nothing is there, or not now. */
+struct spool_batch *spool_batch_read(struct spool *s, struct seglog *log, int64_t from, size_t max)
 {
-	const struct queue_read_args args = { s->next, s->batch_records, s->batch_bytes, 0 };
-	struct spool_batch *batch = calloc(1, sizeof(*batch));
+	const struct queue_read_args args = { from, max, s->batch_bytes, 0 };
+	struct spool_batch *batch = calloc(1, sizeof(*batch) + max * sizeof(batch->refused[0]));
 	struct err err = ERR_INIT;
 	enum err_code rc = ERR_NOMEM;
 
 	if (batch)
-		rc = seglog_read(s->log, &args, &batch->records, &err);
+		rc = seglog_read(log, &args, &batch->records, &err);
 	if (rc != ERR_OK) {
 		log_error("spool_read_failed", log_code(rc), log_str("text", err.text));
 		s->retry_ms = kafka_now_ms(s->kafka) + RETRY_MS;
@@ -188,9 +212,21 @@ static struct spool_batch *read_batch(struct spool *s)
 		free(batch);
 		return NULL;
 	}
+	batch->log = log;
 	batch->left = batch->records.count;
-	batch->end = s->next + (int64_t)batch->records.count;
+	batch->end = from + (int64_t)batch->records.count;
+	for (size_t i = 0; i < batch->records.count; i++) {
+		batch->records.records[i].owner = batch;
+		batch->records.records[i].result = ERR_UNAVAILABLE;
+	}
 	return batch;
+}
+
+static void add_batch(struct spool *s, struct spool_batch *batch)
+{
+	*s->tail = batch;
+	s->tail = &batch->next;
+	s->batches++;
 }
 
 /* False: there is nothing more, or not now. */
@@ -200,13 +236,16 @@ static bool send_next(struct spool *s)
 
 	if (s->batches >= s->batches_max)
 		return false;
-	batch = read_batch(s);
+	batch = spool_aside_batch(s);
+	if (batch) {
+		add_batch(s, batch);
+		return true;
+	}
+	batch = spool_batch_read(s, s->log, s->next, s->batch_records);
 	if (!batch)
 		return false;
 	s->next = batch->end;
-	*s->tail = batch;
-	s->tail = &batch->next;
-	s->batches++;
+	add_batch(s, batch);
 	sort(s, batch);
 	return send_batch(s, batch);
 }
@@ -235,15 +274,16 @@ static void drop_first(struct spool *s)
 
 void spool_advance(struct spool *s)
 {
-	struct err err = ERR_INIT;
-	int64_t position = -1;
-
 	while (s->first && is_delivered(s, s->first)) {
-		position = s->first->end;
+		struct seglog *log = s->first->log;
+		const int64_t position = s->first->end;
+		struct err err = ERR_INIT;
+
 		drop_first(s);
+		if (seglog_done(log, position, &err) != ERR_OK)
+			log_error("spool_position_failed", log_code(err.code),
+				log_str("text", err.text));
 	}
-	if (position >= 0 && seglog_done(s->log, position, &err) != ERR_OK)
-		log_error("spool_position_failed", log_code(err.code), log_str("text", err.text));
 }
 
 void spool_drain_done(struct spool *s)
@@ -350,7 +390,7 @@ static bool step(struct spool *s)
 	lock_give(&s->lock);
 	if (!must_resend)
 		return send_next(s);
-	if (in_flight == 0)
+	if (in_flight == 0 && !spool_aside_step(s))
 		resend(s);
 	return false;
 }
