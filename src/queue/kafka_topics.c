@@ -100,6 +100,14 @@ static enum err_code changed(const char *topic, int32_t is, int32_t expected, st
 		topic, is, expected);
 }
 
+/* It was there once. An empty one in its place would hide the loss, and its first records would
+ * stand where a worker believes that it has been. */
+static enum err_code gone(const struct kafka *kafka, struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "topic %s is gone, and is not made again",
+		kafka->topics[KAFKA_TOPIC_EVENTS]);
+}
+
 enum err_code kafka_topics_look(
 	struct kafka *kafka, int32_t expected, int64_t deadline_ms, struct err *err)
 {
@@ -110,7 +118,7 @@ enum err_code kafka_topics_look(
 	if (rc != ERR_OK)
 		return rc;
 	if (!look.exists)
-		return err_set(err, ERR_NOT_FOUND, "topic %s is gone", topic);
+		return gone(kafka, err);
 	if (look.partitions != expected)
 		return changed(topic, look.partitions, expected, err);
 	if (look.unled >= 0)
@@ -416,6 +424,8 @@ enum err_code kafka_topics_settle(struct kafka *kafka, int32_t expected, int64_t
 	enum err_code rc = look_at_all(&s, err);
 	size_t missing = KAFKA_TOPIC_COUNT;
 
+	if (rc == ERR_OK && expected > 0 && !s.looks[KAFKA_TOPIC_EVENTS].exists)
+		rc = gone(kafka, err);
 	if (rc == ERR_OK)
 		rc = compare(&s, expected, err);
 	if (rc == ERR_OK)

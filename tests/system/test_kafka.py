@@ -13,6 +13,8 @@ from lib.senders import StandardWebhooks
 
 EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n\0"
 KAFKA_BODY_MAX = 524288
+# An ingress gives up on a record after 3 s in place of 8.
+PATIENT_3_S = {"message.timeout.ms": 3000}
 
 
 def reasons(node, api=None):
@@ -150,6 +152,24 @@ class Ingress(Kit):
         self.assertIn("partitions", reasons(node)[0]["detail"])
         self.refused(node.send("sw", body_of("thing:1", 1), "evt_1"), 503, "UNAVAILABLE")
         self.assertTrue(process.alive())
+
+    def test_a_topic_that_vanishes_is_not_made_again(self):
+        """An empty one in its place would hide that events are gone, and take new ones at their offsets."""
+        node = self.over()
+        process = node.start("ingress")
+        self.accepted(node.send("sw", body_of("thing:1", 1), "evt_1"))
+        self.broker.delete(self.topic)
+        self.until(lambda: "gone" in str(reasons(node)), "not ready")
+        self.refused(node.send("sw", body_of("thing:1", 2), "evt_2"), 503, "UNAVAILABLE")
+        self.assertEqual(process.stop(), 0)
+        process = node.start("ingress", ready=False)
+        self.until(lambda: "kafka_waits" in process.log_text(), "it waits")
+        self.assertIn(f"topic {self.topic} is gone", process.log_text())
+        self.refused(node.send("sw", body_of("thing:1", 2), "evt_2"), 503, "UNAVAILABLE")
+        self.assertNotIn(self.topic, self.broker.topics())
+        self.broker.create(self.topic, PARTITIONS)
+        node.wait_ready(process)
+        self.accepted(node.send("sw", body_of("thing:1", 2), "evt_2"))
 
     def test_a_data_dir_belongs_to_one_topic(self):
         node = self.over()
@@ -303,17 +323,19 @@ class Away(Kit):
         node.stop()
 
     def test_a_broker_that_stands_still_does_not_make_it_lie(self):
+        """Nor does it stay away: what is accepted afterwards makes it ready, at once."""
         broker = kafka.own(self)
         topic = broker.topic()
-        node = node_over(self, broker, topic, {"sw": mapped()})
+        node = node_over(self, broker, topic, {"sw": mapped()}, queue={"properties": PATIENT_3_S})
         process = node.start("ingress")
         broker.stop()
         answer = node.send("sw", body_of("thing:1", 1), "evt_1")
-        broker.go_on()
         self.assertEqual(answer.status, 503, answer)
         self.assertIn(answer.json()["code"], ("UNAVAILABLE", "OUTCOME_UNKNOWN"))
-        node.wait_ready(process)
+        self.assertTrue(reasons(node))
+        broker.go_on()
         self.until(lambda: node.send("sw", body_of("thing:1", 1), "evt_1").status == 200, "accepted")
+        node.wait_ready(process)
         self.assertIn("evt_1", ids_on(broker, topic))
 
 
