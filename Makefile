@@ -124,9 +124,11 @@ check:
 test:
 	@scripts/test
 
-torture: all preload
+# SEED=N KILLS=N ONLY="moves cluster": tests/system/torture --help has more.
+torture:
 	scripts/deps build test
-	tests/system/torture
+	$(MAKE) --no-print-directory all preload
+	tests/system/torture $(SEED:%=--seed %) $(KILLS:%=--kills %) $(ONLY)
 
 model:
 	@scripts/model

@@ -79,6 +79,7 @@ class Steps(Kit):
         self.no_late_retries(history.effects)
         effects = len(history.effects)
         print(f"    {STEPS} steps, {len(history.sent)} requests, {effects} calls of the destination")
+        report.did(clock_steps=STEPS)
         self.assertGreater(effects, 20)
         node.stop()
 

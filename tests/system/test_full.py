@@ -4,14 +4,12 @@ program says so and goes on when there is room; nothing that was answered with 2
 The disk is a small tmpfs in a mount namespace of this process: the file runs itself under `unshare`.
 """
 
-import errno
 import os
-import subprocess
-import sys
 import tempfile
 import time
 
 from lib import report
+from lib.disk import Disk, with_mounts
 from lib.history import History
 from lib.kit import Kit, in_threads, mapped
 from lib.postern import body_of
@@ -20,48 +18,8 @@ from lib.preload import Clock
 MIB = 1048576
 SEGMENT = 262144
 HOUR = 3600
-INSIDE = "POSTERN_TEST_MOUNTS"
 SMALL = {"queue": {"segment_bytes": SEGMENT, "reserve_bytes": 0}, "ingress": {"max_body_bytes": 16384}}
 LARGE_BODY = "x" * 8000
-
-
-def with_mounts():
-    """Run again where a file system may be mounted that goes away with this process."""
-    if os.environ.get(INSIDE):
-        return
-    os.environ[INSIDE] = "1"
-    flags = "-m" if os.geteuid() == 0 else "-rm"
-    os.execvp("unshare", ["unshare", flags, sys.executable, *sys.argv])
-
-
-class Disk:
-    """A tmpfs of some MiB, and a file on it that takes room away."""
-
-    def __init__(self, test, mib):
-        self.path = test.node_directory()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "postern", self.path], check=True)
-        test.addCleanup(subprocess.run, ["umount", "-l", self.path], check=True)
-        self.filler = os.path.join(self.path, "filler")
-
-    def free(self):
-        got = os.statvfs(self.path)
-        return got.f_bavail * got.f_frsize
-
-    def leave(self, count):
-        """Take all room but so many bytes."""
-        take = self.free() - count
-        fd = os.open(self.filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            while take > 0:
-                take -= os.write(fd, bytes(min(take, 4096)))
-        except OSError as full:
-            if full.errno != errno.ENOSPC:
-                raise
-        finally:
-            os.close(fd)
-
-    def give_back(self):
-        os.unlink(self.filler)
 
 
 class Full(Kit):
@@ -104,7 +62,7 @@ class Full(Kit):
     # ---- the disk ------------------------------------------------------------------------------
 
     def disk_node(self, mib, **queue):
-        disk = Disk(self, mib)
+        disk = self.cleanup(Disk(self.node_directory(), mib))
         config = {**SMALL, "queue": {**SMALL["queue"], **queue}}
         return disk, self.node({"things": mapped()}, data_dir=os.path.join(disk.path, "data"), **config)
 

@@ -73,6 +73,7 @@ class FailedSync(Kit):
         self.assertEqual(set(statuses) - {(200, "ACCEPTED"), (503, "OUTCOME_UNKNOWN"), (503, "UNAVAILABLE")}, set())
         unknown = statuses.count((503, "OUTCOME_UNKNOWN"))
         print(f"    seed {SEED}: {ROUNDS} failed syncs, {len(statuses)} requests, {unknown} of unknown outcome")
+        report.did(failed_syncs=ROUNDS)
         self.assertGreater(unknown, 0)
         self.assertEqual(history.check()[:10], [])
         node.stop()

@@ -8,9 +8,11 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 import unittest
 
 from lib import journal, kafka, report
+from lib.destination import Effect
 from lib.kafka_history import KafkaHistory, same_answers
 from lib.kafka_node import PARTITIONS, another, node_over
 from lib.kit import Kit, mapped, send
@@ -59,6 +61,10 @@ class Checkers(unittest.TestCase):
         self.assertEqual((made.fold.counts(), made.fold.released), ({"applied": 1, "dead": 1}, True))
         self.assertEqual(made.fold.versions, {b"s": (7, "e1", 4)})
 
+    def test_a_claim_that_a_batch_outran(self):
+        made = Written().say(1, 1, b"a").say(2, 1, b"a", 1, 5).say(1, 2, b"b", 0, 4).say(2, 2, b"b", 1, 6)
+        self.assertEqual((made.fold.problems, made.fold.claims, made.fold.next_offset), ([], 2, 6))
+
     def test_a_broken_fold(self):
         first = [Written.seen(b"e1", 4), Written.version(b"s", 7, 4, b"e1")]
         for wrong, following, items in (
@@ -74,9 +80,9 @@ class Checkers(unittest.TestCase):
     def good():
         history = KafkaHistory()
         for event_id, outcome in (("e1", "applied"), ("e2", "dead")):
-            history.note(event_id, None, None, Answer(200))
+            history.note(event_id, "s", None, Answer(200))
             history.events[event_id] = [{"event_id": event_id, "outcome": outcome}]
-            history.stream[event_id] = [(0, int(event_id[1]), None, None, b"body")]
+            history.stream[event_id] = [(0, int(event_id[1]), "s", None, b"body")]
         history.dead = [{"event_id": "e2"}]
         history.letters = [("e2", b"body", 0, 2)]
         return history
@@ -84,18 +90,37 @@ class Checkers(unittest.TestCase):
     def test_the_topics(self):
         history = self.good()
         history.letters *= 2
-        self.assertEqual(history.check(), [], "a letter twice, word for word")
+        self.assertEqual(history.check(repeats=1), [], "a letter twice, word for word")
+        history.stream["e1"].append((0, 3, "s", None, b"body"))
+        self.assertEqual(history.check(repeats=1), [], "a copy later")
         for wrong, breaks in (
             ("answered 200 but not on the topic: e1", lambda h: h.stream.pop("e1")),
             ("e1 is on several partitions", lambda h: h.stream["e1"].append((1, 9, None, None, b"body"))),
             ("a dead letter of e1, which is applied", lambda h: h.letters.append(("e1", b"body", 0, 1))),
             ("a dead letter of e2 from 0/2, where another", lambda h: h.letters.append(("e2", b"other", 0, 2))),
             ("e2 is dead, and the dead-letter topic", lambda h: h.letters.clear()),
+            ("3 dead letters of e2", lambda h: h.letters.extend(h.letters * 2)),
+            ("s: e2 is at 0, before e1 at 1", lambda h: h.stream.update(e2=[(0, 0, "s", None, b"body")])),
         ):
             history = self.good()
             breaks(history)
-            found = history.check()
+            found = history.check(repeats=1)
             self.assertTrue(any(line.startswith(wrong) for line in found), f"{wrong!r} not in {found}")
+
+    def test_lives_are_told_apart_by_claims(self):
+        """The same worker works a lane, is followed, follows again and begins anew; between claims it may not."""
+        ahead_ms = (time.time() - time.monotonic()) * 1000
+        for claimed, wrong in (((0, 15), 0), ((0, 5), 1)):
+            history = self.good()
+            history.routed = {"e1"}
+            history.effects = [Effect(n, "/7", {"ce-id": i, "ce-subject": "s"}, b"") for n, i in enumerate(("e1", "e2", "e1"))]
+            folds = [journal.Fold()]
+            folds[0].claimed_ms = [ahead_ms + ms for ms in claimed]
+            for effect, started in zip(history.effects, (0.011, 0.012, 0.020)):
+                effect.started, effect.status = started, 200
+            history.tell_apart(folds)
+            found = [line for line in history.check(repeats=1) if "again after" in line]
+            self.assertEqual(len(found), wrong, (claimed, found))
 
     def test_the_answers(self):
         one = ({"e1": [{"outcome": "applied"}]}, {"s": {"version": "1"}})

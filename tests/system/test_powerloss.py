@@ -23,6 +23,7 @@ SEED = int(os.environ.get("POSTERN_SEED", "1"))
 IMAGES = int(os.environ.get("POSTERN_POWERLOSS_IMAGES", "40"))
 ROUND = 40  # images of one traced run
 LOAD_S = 1.2
+LARGE_BYTES = 800000  # three segments, on a slow machine too
 
 # Small segments and a small log: segments fill, are recycled and dropped while images are cut.
 SMALL = {
@@ -102,12 +103,13 @@ class Run:
     def _large(self, part):
         """Large bodies, so that segments fill."""
         rng, end = random.Random(self.seed), time.monotonic() + LOAD_S / 2
-        number = 0
-        while time.monotonic() < end:
+        number = size = 0
+        while time.monotonic() < end or size < LARGE_BYTES:
             number += 1
             event_id, entity = f"large{self.seed}-{part}-{number}", f"large-{part}"
             body = body_of(entity, number, type="plain", filler="x" * rng.randint(1000, 12000))
             self.history.note(event_id, entity, number, self.node.send("things", body, event_id))
+            size += len(body)
             time.sleep(0.004)
 
 
@@ -135,6 +137,7 @@ class Powerloss(SystemTest):
                 counts = [result.result() for result in told]
             finally:
                 pool.shutdown(cancel_futures=True)
+        report.did(images=len(images))
         print(f"    seed {seed}: {len(images)} images of {len(ops)} operations, {len(run.history.sent)} requests; "
               f"answered before the loss: {min(counts)} to {max(counts)}", flush=True)
         self.assertGreater(max(counts), 100, "too little load to prove anything")

@@ -40,6 +40,7 @@ class PowerlossLog(unittest.TestCase):
         self.assertGreater(sum(op.kind == powerloss.RENAME for op in ops), 20)
         self.assertGreater(sum(op.kind == powerloss.SYNC_END for op in ops), 200)
         images = powerloss.build_images(trace, os.path.join(where, "images"), IMAGES, seed)
+        report.did(images_of_the_log=len(images))
         for image in images:
             got = subprocess.run([program, "check", image.path, str(image.cut), acks], timeout=60,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)

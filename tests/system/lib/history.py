@@ -94,6 +94,13 @@ class History:
         rows = self.events.get(event_id) or []
         return rows[0].get("outcome") if rows else None
 
+    def counts(self):
+        """outcome -> how many events have it; None: not there."""
+        made = {}
+        for event_id in self.ids():
+            made[self.outcome(event_id)] = made.get(self.outcome(event_id), 0) + 1
+        return made
+
     def first(self):
         """event id -> its first request that was good (all copies carry the same entity and version)."""
         made = {}

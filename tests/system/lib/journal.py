@@ -20,15 +20,16 @@ class Fold:
     """
     ends      id16 -> [(outcome, source offset)], as they were decided; more than one is one too many
     versions  subject -> (version, event id, source offset)
+    claimed_ms   when each valid claim was appended, by the broker's clock
     """
 
     def __init__(self, partition=0):
         self.partition, self.epoch, self.seq, self.writer, self.released = partition, 0, 0, None, False
         self.next_offset = 0
-        self.claims, self.batches, self.ignored = 0, 0, 0
+        self.claims, self.batches, self.ignored, self.claimed_ms = 0, 0, 0, []
         self.ends, self.versions, self.problems = {}, {}, []
 
-    def read(self, record):
+    def read(self, record, appended_ms=0):
         """A record of the journal: its bytes."""
         magic, _, kind, _, epoch, writer, seq, following, _, _, _, items, length, *_ = HEADER.unpack_from(record)
         if magic != b"PJNL" or length != len(record):
@@ -36,7 +37,11 @@ class Fold:
         elif not self._valid(kind, epoch, writer, seq):
             self.ignored += 1
         else:
-            self._move(following)
+            if kind == CLAIM:
+                self.claimed_ms.append(appended_ms)
+            elif kind == BATCH:
+                # A claim tells the position that its writer knew: a batch may have been faster.
+                self._move(following)
             self._items(record, items)
 
     def _valid(self, kind, epoch, writer, seq):
@@ -116,7 +121,7 @@ def fold(broker, topic, partitions):
     """The folds of all partitions of a journal topic."""
     folds = [Fold(number) for number in range(partitions)]
     for record in broker.consume(topic):
-        folds[record.partition].read(record.body)
+        folds[record.partition].read(record.body, record.timestamp_ms)
     return folds
 
 

@@ -86,20 +86,25 @@ class Kafka:
 
     def close(self):
         """Kill the nodes and remove their records."""
-        for node in self._nodes():
+        for node in self.nodes():
             self._signal(node, signal.SIGCONT)
         self._script("down", "--wipe")
 
     def wait_usable(self, patience=PATIENCE_S):
         """A topic can be made and a record is acknowledged, whichever node is asked first."""
         for address in self.address().split(","):
-            self._admin("ready", str(len(self._nodes())), str(int(patience)), address=address, patience=patience + 10)
+            self._admin("ready", str(len(self.nodes())), str(int(patience)), address=address, patience=patience + 10)
 
     def kill(self, node=1):
         """SIGKILL, and gone when this returns."""
         pid = self.pid(node)
         os.kill(pid, signal.SIGKILL)
         until(lambda: self.pid(node) is None, f"node {node} gone")
+
+    def terminate(self, node=1):
+        """SIGTERM: it hands over what it leads; gone when this returns."""
+        os.kill(self.pid(node), signal.SIGTERM)
+        until(lambda: self.pid(node) is None, f"node {node} ended", 2 * PATIENCE_S)
 
     def restart(self, node=1):
         """SIGKILL, start again, usable."""
@@ -125,7 +130,7 @@ class Kafka:
         except (OSError, ValueError):
             return None
 
-    def _nodes(self):
+    def nodes(self):
         return [node for node in (1, 2, 3) if os.path.isdir(os.path.join(self.directory, f"node{node}"))]
 
     def _signal(self, node, number):
@@ -179,8 +184,19 @@ class Kafka:
 
     def topics(self):
         """name -> number of partitions."""
-        listed = json.loads(self.kcat("-L", "-J"))
-        return {topic["topic"]: len(topic["partitions"]) for topic in listed["topics"]}
+        return {topic["topic"]: len(topic["partitions"]) for topic in self.listed()}
+
+    def listed(self, topic=None):
+        """What kcat lists of all topics, or of one."""
+        return json.loads(self.kcat("-L", "-J", *(("-t", topic) if topic else ())))["topics"]
+
+    def leader(self, topic, partition=0):
+        """The node that leads a partition; waits while there is none."""
+        def look():
+            (listed,) = self.listed(topic)
+            return max((row["leader"] for row in listed["partitions"] if row["partition"] == partition), default=0)
+
+        return until(look, f"{topic}[{partition}] has a leader")
 
     def end(self, topic, partition=0):
         """The offset that the next record gets."""

@@ -1,9 +1,11 @@
 """The history checker of the main job (history.py), over Kafka: the topics as kcat reads them, the answers of
 several workers, and the fold of the journal by an independent reader (journal.py)."""
 
+import bisect
 import time
 
 from .history import ENDED, OPEN, History
+from .kafka_node import partition_of
 from .kit import in_threads
 
 WAIT_S = 15
@@ -61,16 +63,20 @@ class KafkaHistory(History):
             self.stream.setdefault(head["ce_id"], []).append(row)
         self.effects = destination.snapshot()
 
-    def counts(self):
-        made = {}
-        for event_id in self.ids():
-            made[self.outcome(event_id)] = made.get(self.outcome(event_id), 0) + 1
-        return made
+    def tell_apart(self, folds):
+        """The life of a worker ends for a lane with each claim of it: who is followed and then follows again may
+        begin anew. What was called between two claims was called by one that had begun once."""
+        ahead_s = time.time() - time.monotonic()
+        for effect in self.effects:
+            if effect.entity:
+                claimed = folds[partition_of(f"default/{effect.entity}".encode(), len(folds))].claimed_ms
+                effect.life = effect.life, bisect.bisect_right(claimed, (effect.started + ahead_s) * 1000)
 
     # ---- the checks ----
 
     def check(self, drained=True, ordered=True, repeats=0):
-        return super().check(drained, ordered, repeats) + self._stream_has_all() + self._letters_are_dead()
+        problems = super().check(drained, ordered, repeats) + self._stream_has_all() + self._stream_ordered()
+        return problems + self._letters_are_dead() + self._letters_bounded(repeats)
 
     def _stream_has_all(self):
         """What was answered 200 is on the topic; copies of an event are on one partition."""
@@ -79,6 +85,30 @@ class KafkaHistory(History):
             if len({row[0] for row in rows}) != 1:
                 problems.append(f"{event_id} is on several partitions: {[row[:2] for row in rows]}")
         return problems
+
+    def _stream_ordered(self):
+        """Clients send an event of an entity when the one before was answered 200: so they stand on the topic."""
+        problems, last, known = [], {}, set()
+        for sent in self.sent:
+            if sent.status != 200 or sent.entity is None or sent.event_id in known or sent.event_id not in self.stream:
+                continue
+            known.add(sent.event_id)
+            offset = min(row[1] for row in self.stream[sent.event_id])
+            before, before_offset = last.get(sent.entity, (None, -1))
+            if offset < before_offset:
+                problems.append(f"{sent.entity}: {sent.event_id} is at {offset}, before {before} at {before_offset}")
+            last[sent.entity] = sent.event_id, offset
+        return problems
+
+    def _letters_bounded(self, repeats):
+        """Once for each crash at most."""
+        counts = {}
+        for event_id, *_ in self.letters:
+            counts[event_id] = counts.get(event_id, 0) + 1
+        return [
+            f"{count} dead letters of {event_id}, at most {1 + repeats} are explained"
+            for event_id, count in counts.items() if count > 1 + repeats and event_id not in self.replayed
+        ]
 
     def _letters_are_dead(self):
         """Each dead event has a letter; no other has. A crash may repeat a letter, word for word."""

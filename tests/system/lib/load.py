@@ -12,6 +12,8 @@ import time
 from .history import History
 from .postern import body_of
 
+# Of a sender whose clock was stepped between its signature and the request's arrival.
+STEPPED = ("EXPIRED", "CLOCK_SKEW")
 KINDS = (("good", 70), ("copy", 10), ("stale", 8), ("loose", 8), ("forged", 4))
 
 
@@ -61,11 +63,11 @@ class Client(threading.Thread):
         """Send until it is accepted; False when the load ended before."""
         node, history = self.load.node, self.load.history
         while True:
-            answer = node.send(self.load.source, body, event_id)
+            answer = node.send(self.load.source, body, event_id, self.load.now())
             history.note(event_id, entity, version, answer)
             if answer.status == 200:
                 return True
-            if answer.status not in (None, 503, 429):
+            if answer.status not in (None, 503, 429) and answer.code not in self.load.refusals:
                 raise AssertionError(f"{event_id}: {answer}")
             if self.load.stopping.wait(0.05):
                 return False
@@ -73,19 +75,21 @@ class Client(threading.Thread):
     def _forge(self, event_id, entity, version, body):
         """A signature of another body."""
         node = self.load.node
-        headers = node.senders[self.load.source].headers(body + b" ", event_id)
+        headers = node.senders[self.load.source].headers(body + b" ", event_id, self.load.now())
         headers["Content-Type"] = "application/json"
         answer = node.post(self.load.source, body, headers)
         self.load.history.note(event_id, entity, version, answer, good=False)
-        if answer.status not in (None, 401, 503):
+        if answer.status not in (None, 401, 503) and answer.code not in self.load.refusals:
             raise AssertionError(f"forged {event_id}: {answer}")
 
 
 class Load:
     """Clients that send until `stop`; the history of it all."""
 
-    def __init__(self, node, source, types, clients=6, entities=4, pause=0.01, seed=1, name="e"):
+    def __init__(self, node, source, types, clients=6, entities=4, pause=0.01, seed=1, name="e", now=None):
+        """now: the clock of the senders, where it is not the real one."""
         self.node, self.source, self.types = node, source, types
+        self.now, self.refusals = now or (lambda: None), STEPPED if now else ()
         self.entities, self.pause, self.name = entities, pause, name
         self.history, self.stopping = History(), threading.Event()
         self.type_of = {}  # event id -> type

@@ -3,198 +3,55 @@
 `moves()` is the whole run: it starts them, makes so many moves by a seed, lets all come to rest, and fails
 the test with every broken promise. A move: a worker joins, leaves, is killed, stands still and wakes after
 its lanes were taken (a zombie), comes back with a state that was deleted or rotted; an ingress is killed;
-the broker is killed or stands still. What is scheduled (a wake-up) happens while the next moves go on.
+the broker is killed or stands still, or is away while an ingress is killed that has events in its spool.
+Over three brokers the leaders of partitions are killed or stand still, and all restart one after the other.
+What is scheduled (a wake-up, a broker's return) happens while the next moves go on.
 """
 
-import copy
-import os
 import random
 import shutil
 import signal
 import threading
 import time
-import zlib
 
 from . import journal
-from .destination import Destination, Reply
+from .destination import Destination
 from .kafka_history import KafkaHistory, same_answers
 from .kafka_node import PARTITIONS, another, node_over
 from .kit import mapped
 from .load import Load
-from .postern import until
-from .wire import Http
+from .members import Fronts, Pinned, Witness, Worker, rot, unsteady
+from .postern import PATIENCE_S, until
 
-RETRY = {"attempts": 20, "base_ms": 20, "cap_ms": 300}
-WEIGHTS = {
-    "join": 4, "leave": 4, "kill": 5, "pause": 6, "wipe": 2, "rot": 2, "kill ingress": 1, "kill broker": 1,
-    "pause broker": 2,
-}
-LIFE = 1000  # moves in one life of a worker, at most
-
-
-def unsteady(effect, nth):
-    """Most calls work; some first attempts fail, some take a while, some events are refused for good."""
-    draw = zlib.crc32(effect.key.encode()) % 100
-    if draw < 3:
-        return Reply(400)
-    if draw < 12 and nth <= 2:
-        return Reply(503)
-    return Reply(delay=0.05 if draw > 95 else 0)
-
-
-class Fronts:
-    """Several ingresses as one to send to: each request goes to one of them."""
-
-    def __init__(self, nodes, seed):
-        self.nodes, self.senders = nodes, nodes[0].senders
-        self._random = random.Random(seed)
-
-    def send(self, *args, **more):
-        return self._random.choice(self.nodes).send(*args, **more)
-
-    def post(self, *args, **more):
-        return self._random.choice(self.nodes).post(*args, **more)
-
-
-class Witness(threading.Thread):
-    """Asks every worker again and again who owns what: one epoch of a lane has one owner, at any time."""
-
-    def __init__(self, workers):
-        super().__init__(daemon=True, name="witness")
-        self.workers, self.stopping = workers, threading.Event()
-        self.owners, self.problems, self.asked = {}, set(), 0
-
-    def run(self):
-        doors = [(w, Http(w.node.worker_admin, "admin", timeout=1)) for w in self.workers]
-        while not self.stopping.wait(0.1):
-            for worker, door in doors:
-                life = worker.life
-                for row in worker.lanes(door):
-                    self._note(worker, life, row)
-
-    def _note(self, worker, life, row):
-        self.asked += 1
-        if row["state"] != "owned" or worker.life != life:
-            return
-        place = (row["partition"], row["epoch"])
-        first = self.owners.setdefault(place, (worker.name, life))
-        if first != (worker.name, life):
-            self.problems.add(f"lane {place[0]} in epoch {place[1]} is owned by {first} and {worker.name, life}")
-
-    def stop(self):
-        self.stopping.set()
-        self.join(30)
-        return sorted(self.problems)
-
-
-class Worker:
-    """A worker's machine: its node, and its process when there is one."""
-
-    def __init__(self, node, name, destination):
-        self.node, self.name, self.destination = node, name, destination
-        self.process, self.leaving, self.life, self.paused = None, None, 0, False
-
-    def start(self, life):
-        """The number of its life is told to the destination by the path that it calls."""
-        self.settle()
-        self.life = life
-        self.node.config["routes"] = [
-            {"name": "web", "match": {"type": "web*"}, "retry": RETRY,
-             "handler": {"type": "http", "url": self.destination.url(f"/{life}"), "timeout_ms": 2000}},
-            {"name": "rest", "match": {}, "handler": {"type": "none"}},
-        ]
-        self.node.write_config()
-        self.process = self.node.start("worker", ready=False)
-
-    def alive(self):
-        if self.process is not None and not self.process.alive():
-            raise AssertionError(f"{self.name} ended with {self.process.wait()}:\n{self.process.log_text()[-3000:]}")
-        return self.process is not None
-
-    def kill(self):
-        self.process.kill()
-        self.process, self.paused = None, False
-
-    def leave(self):
-        """SIGTERM; that it ends well is looked at when it is started again, or in the end."""
-        self.process.signal(signal.SIGTERM)
-        self.leaving, self.process = (self.process, time.monotonic()), None
-
-    def settle(self):
-        """Wait for one that leaves."""
-        if self.leaving is None:
-            return
-        process, _ = self.leaving
-        status, self.leaving = process.wait(20), None
-        too_early = status == -signal.SIGTERM and not process.log_text()  # it had not got to say anything
-        if status != 0 and not too_early:
-            raise AssertionError(f"{self.name} left with {status}:\n{process.log_text()[-3000:]}")
-
-    def pause(self):
-        self.process.signal(signal.SIGSTOP)
-        self.paused = True
-
-    def wake(self):
-        self.paused = False
-        self.process.signal(signal.SIGCONT)
-
-    def stores(self):
-        main = self.node.path("data", "main")
-        names = os.listdir(main) if os.path.isdir(main) else []
-        return [os.path.join(main, name) for name in sorted(names) if name.startswith("state-") and "." not in name]
-
-    def lanes(self, door=None):
-        """What its status says; nothing when it does not answer."""
-        status, got = self.node.ask("/v1/status", door or self.node.worker_api)
-        return got.get("lanes", ()) if status == 200 and got else ()
-
-    def at_rest(self, ends):
-        """It has seen all lanes be worked to these ends."""
-        status, got = self.node.ask("/v1/status", self.node.worker_api)
-        if status != 200 or "lanes" not in got or got["parked"]["events"] or got["outputs_waiting"]:
-            return False
-        return [row["position"] for row in got["lanes"]] == ends
-
-
-def rot(path, chance):
-    """Damage a store's file: cut it off, or put rubbish into pages."""
-    path = os.path.join(path, "data.mdb")
-    if not os.path.exists(path):
-        return
-    size = os.path.getsize(path)
-    if chance.random() < 0.3:
-        os.truncate(path, chance.randrange(size))
-        return
-    with open(path, "r+b") as file:
-        for _ in range(chance.choice((1, 3, 50))):
-            file.seek(chance.randrange(max(1, size // 4096)) * 4096 + chance.choice((0, 16, 1000)))
-            file.write(chance.randbytes(chance.choice((1, 64, 3000))))
+OF_WORKERS = {"join": 4, "leave": 4, "kill": 5, "pause": 6, "wipe": 2, "rot": 2, "kill ingress": 1}
+WEIGHTS = {**OF_WORKERS, "kill broker": 1, "pause broker": 2, "away": 1}
+# Three brokers: what happens to them is most of it.
+LEADER_WEIGHTS = {**OF_WORKERS, "kill events leader": 6, "kill journal leader": 6, "pause leader": 3, "roll": 2}
+LEADER_GONE_S = (0.5, 4.0)
+STILL_S = (1.5, 5.0, 20.0)
 
 
 class Field:
     """All that runs, and the moves."""
 
-    def __init__(self, test, broker, seed, ingresses, workers):
-        self.broker, self.random = broker, random.Random(seed)
-        self.destination = test.cleanup(Destination(self._behave))
+    def __init__(self, test, broker, seed, ingresses, workers, weights):
+        self.broker, self.random, self.weights = broker, random.Random(seed), weights
+        self.destination = test.cleanup(Destination(unsteady))
         self.topic = broker.topic("moves")
-        first = node_over(test, broker, self.topic, {"things": mapped()}, routes=[])
+        # The second is acknowledged from the disk of its ingress while the broker is away.
+        sources = {"things": mapped(), "kept": mapped(ack_from="spool")}
+        first = node_over(test, broker, self.topic, sources, routes=[])
         self.fronts = [first] + [another(test, first) for _ in range(ingresses - 1)]
         self.workers = [
             Worker(another(test, first), f"worker {number}", self.destination) for number in range(1, workers + 1)
         ]
-        self.made, self.lives, self.log, self.timers = 0, 0, [], []
-        self.lock = threading.Lock()
+        self.deck, self.made, self.lives, self.log, self.timers, self.failures = [], {}, 0, [], [], []
+        self.lock, self.brokers_turn = threading.Lock(), None
         self.began = time.monotonic()
         for node in self.fronts:
             node.start("ingress")
         for worker in self.workers:
             self.start(worker)
-
-    def _behave(self, effect, nth):
-        # Who is followed and then follows again may begin anew: only between two moves is that no news.
-        effect.life = effect.life * LIFE + self.made
-        return unsteady(effect, nth)
 
     def say(self, text):
         self.log.append(f"{time.monotonic() - self.began:6.1f} {text}")
@@ -205,23 +62,44 @@ class Field:
         self.say(f"{worker.name} starts, life {self.lives}, pid {worker.process.pid}")
 
     def later(self, seconds, act):
-        timer = threading.Timer(seconds, act)
+        """What goes wrong there is told when all is calm."""
+        def guarded():
+            try:
+                act()
+            except BaseException as failure:  # pylint: disable=broad-except
+                self.failures.append(failure)
+
+        timer = threading.Timer(seconds, guarded)
         timer.start()
         self.timers.append(timer)
+        return timer
 
     # ---- moves ----
 
     def move(self):
         """One, and a little calm, or none."""
-        while not self._try(self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]):
-            pass
-        self.made += 1
+        for at, kind in enumerate(self._deck()):
+            if self._try(kind):
+                break
+        del self.deck[at]
+        self.made[kind] = self.made.get(kind, 0) + 1
         time.sleep(self.random.choice((0, 0.3, 1, 2, 3)) * self.random.random())
+
+    def _deck(self):
+        """Moves are dealt like cards, so that few of them are of all kinds too."""
+        if len(self.deck) < len(self.weights):
+            more = [kind for kind, count in self.weights.items() for _ in range(count)]
+            self.random.shuffle(more)
+            self.deck += more
+        return list(self.deck)
 
     def _try(self, kind):
         """False when there is nobody that it could happen to."""
         act = getattr(self, "_" + kind.replace(" ", "_"))
-        if kind in ("kill ingress", "kill broker", "pause broker"):
+        if kind == "kill ingress" or kind not in OF_WORKERS:
+            # One broker at a time is away.
+            if kind != "kill ingress" and self.brokers_turn is not None:
+                self.brokers_turn.join()
             self.say(kind)
             act()
             return True
@@ -273,8 +151,8 @@ class Field:
                 rot(path, self.random)
         self.start(worker)
 
-    def _kill_ingress(self):
-        node = self.random.choice(self.fronts)
+    def _kill_ingress(self, node=None):
+        node = node or self.random.choice(self.fronts)
         for process in node.running("ingress"):
             process.kill()
         node.start("ingress", ready=False)
@@ -287,12 +165,63 @@ class Field:
         time.sleep(self.random.choice((0.5, 1.5, 2.5)))
         self.broker.go_on()
 
+    def _away(self):
+        """No broker; an ingress that is killed while its spool holds what it answered 200."""
+        self.broker.kill()
+        holding = until(lambda: [node for node in self.fronts if spooled(node) > 0], "something is spooled", pause=0.1)
+        self._kill_ingress(self.random.choice(holding))
+        time.sleep(self.random.choice((0.2, 1.5)))
+        self.broker.up()
+
+    def _kill_leader(self, topic):
+        node = self.broker.leader(topic, self.random.randrange(PARTITIONS))
+        self.say(f"node {node} is killed")
+        self.broker.kill(node)
+        self._back(self.random.uniform(*LEADER_GONE_S), self.broker.up)
+
+    def _kill_events_leader(self):
+        self._kill_leader(self.topic)
+
+    def _kill_journal_leader(self):
+        self._kill_leader(self.topic + ".journal")
+
+    def _pause_leader(self):
+        """The last of these is longer than anything waits for: others lead when it wakes."""
+        topic, seconds = self.random.choice((self.topic, self.topic + ".journal")), self.random.choice(STILL_S)
+        node = self.broker.leader(topic, self.random.randrange(PARTITIONS))
+        self.say(f"node {node} stands still for {seconds} s")
+        self.broker.stop(node)
+
+        def wake():
+            self.broker.go_on(node)
+            self.broker.wait_usable()
+
+        self._back(seconds, wake)
+
+    def _roll(self):
+        """Each node ends in order and comes back, one after the other."""
+        def restart():
+            for node in self.broker.nodes():
+                self.broker.terminate(node)
+                self.broker.up()
+
+        self._back(0, restart)
+
+    def _back(self, seconds, act):
+        def back():
+            act()
+            self.say("all brokers are there")
+
+        self.brokers_turn = self.later(seconds, back)
+
     # ---- calm ----
 
     def calm(self):
         """Everybody awake and there, and all that was taken has ended."""
         for timer in self.timers:
             timer.join()
+        if self.failures:
+            raise self.failures[0]
         for worker in self.workers:
             if not worker.alive():
                 self.start(worker)
@@ -304,9 +233,10 @@ class Field:
         worker.node.wait_ready(worker.process)
 
     def drained(self):
-        """Nobody sends any more."""
+        """Nobody sends any more: what was spooled is on the topic, and all of that is worked."""
+        until(lambda: not any(spooled(node) for node in self.fronts), "the spools are empty", 2 * PATIENCE_S, pause=0.1)
         ends = [self.broker.end(self.topic, partition) for partition in range(PARTITIONS)]
-        until(lambda: all(w.at_rest(ends) for w in self.workers if w.alive()), f"all worked to {ends}", 60, pause=0.1)
+        until(lambda: all(w.at_rest(ends) for w in self.workers if w.alive()), f"all worked to {ends}", 2 * PATIENCE_S, pause=0.1)
 
     def settled(self):
         """Each lane has one owner, and all say so; what is wrong with that."""
@@ -331,60 +261,75 @@ class Field:
             node.stop()
 
 
-def load_on(field, seed, clients, pause):
-    made = Load(Fronts(field.fronts, seed), "things", ["web.a", "web.b", "rest.a"], clients, pause=pause, seed=seed,
-                name=f"s{seed}")
-    made.history = KafkaHistory()
-    return made
+def spooled(node):
+    """How many events wait in the spool of an ingress; 1 when it does not say."""
+    status, got = node.ask("/v1/status")
+    return got["spool"]["records"] if status == 200 and got else 1
 
 
-def gather(field, load):
-    """What everybody says in the end, as problems and a history."""
-    history = load.history
+def loads_on(field, seed, clients, pause):
+    """Two sources with one history."""
+    types, history = ["web.a", "web.b", "rest.a"], KafkaHistory()
+    made = [
+        Load(Fronts(field.fronts, seed), "things", types, clients, pause=pause, seed=seed, name=f"s{seed}"),
+        Load(Pinned(field.fronts, seed), "kept", types, 2, pause=pause, seed=seed + 1, name=f"k{seed}"),
+    ]
+    for load in made:
+        load.history = history
+    return made, history
+
+
+def gather(field, loads, history):
+    """What everybody says in the end; the problems with that, and the folds of the journals."""
     asked = history.ask({worker.name: worker.node for worker in field.workers})
     history.gather(field.workers[0].node, field.broker, field.topic, field.destination)
-    history.routed = load.ids_of("web")
+    history.routed = set().union(*(load.ids_of("web") for load in loads))
     return same_answers(asked)
 
 
-def moves(test, broker, count, seed, ingresses=2, workers=3, clients=5, pause=0.1):
+def moves(test, broker, count, seed, ingresses=2, workers=3, clients=5, pause=0.1, weights=None):
     """So many moves; fails the test with every broken promise."""
-    field = Field(test, broker, seed, ingresses, workers)
+    field = Field(test, broker, seed, ingresses, workers, weights or WEIGHTS)
     print(f"    seed {seed}: {count} moves of {workers} workers and {ingresses} ingresses", flush=True)
     witness = Witness(field.workers)
-    load = load_on(field, seed, clients, pause).start()
+    loads, history = loads_on(field, seed, clients, pause)
     problems = []
     try:
+        for load in loads:
+            load.start()
         field.calm()
         witness.start()
         for _ in range(count):
             field.move()
         field.calm()
         time.sleep(0.5)
-        load.stop()
+        for load in loads:
+            load.stop()
         field.drained()
         until(lambda: not field.settled(), "one owner of each lane", 30, pause=0.2)
-        problems += gather(field, load)
+        problems += gather(field, loads, history)
         problems += witness.stop()
         field.stop()
         folds = journal.fold(broker, field.topic + ".journal", PARTITIONS)
-        problems += load.history.check(repeats=count)
-        problems += load.history.check_folds(folds)
+        history.tell_apart(folds)
+        problems += history.check(repeats=count)
+        problems += history.check_folds(folds)
     except BaseException:
         print("    " + "\n    ".join(field.log + field.settled()), flush=True)
         raise
     finally:
-        load.stopping.set()
+        for load in loads:
+            load.stopping.set()
         for timer in field.timers:
             timer.cancel()
-    counts = load.history.counts()
-    print(f"    {len(load.history.sent)} requests, {len(load.history.accepted())} accepted, outcomes {counts}, "
-          f"{sum(f.claims for f in folds)} claims, {sum(f.ignored for f in folds)} journal records ignored, "
-          f"{witness.asked} answers on owners, {time.monotonic() - field.began:.0f} s", flush=True)
+    print(f"    moves {field.made}; {len(history.sent)} requests, {len(history.accepted())} accepted, "
+          f"outcomes {history.counts()}, {len(history.letters)} dead letters, {sum(f.claims for f in folds)} claims, "
+          f"{sum(f.ignored for f in folds)} journal records ignored, {witness.asked} answers on owners, "
+          f"{time.monotonic() - field.began:.0f} s", flush=True)
     if problems:
         print("    " + "\n    ".join(field.log), flush=True)
     test.assertEqual(problems[:20], [], f"seed {seed}: {len(problems)} broken promises")
-    test.assertGreater(len(load.history.accepted()), 10 * count, "too little load to prove anything")
+    test.assertGreater(len(history.accepted()), 10 * count, "too little load to prove anything")
 
 
-__all__ = ["Field", "moves"]
+__all__ = ["Field", "LEADER_WEIGHTS", "WEIGHTS", "moves"]

@@ -338,8 +338,9 @@ def recorded(log):
         return [dict(zip(names, line.rstrip("\n").split("\t"))) for line in lines]
 
 
-def handler_processes(event_ids=None):
-    """Living processes that were started as handlers: (pid, event id), found by their environment."""
+def handler_processes(event_ids=None, route=None):
+    """Living processes that were started as handlers: (pid, event id), found by their environment. Other tests
+    run at the same time: the ids, or the name of the route, tell whose they are."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -350,6 +351,8 @@ def handler_processes(event_ids=None):
         except OSError:
             continue
         ids = [e[len(b"POSTERN_EVENT_ID=") :].decode() for e in env if e.startswith(b"POSTERN_EVENT_ID=")]
+        if route is not None and f"POSTERN_ROUTE={route}".encode() not in env:
+            continue
         if ids and (event_ids is None or ids[0] in event_ids):
             found.append((int(name), ids[0]))
     return found

@@ -2,9 +2,23 @@
 
 import json
 import os
+import signal
 import sys
 import time
 import unittest
+
+
+_did = {}  # what -> how often
+
+
+class Stopped(Exception):
+    """The program was told to end."""
+
+
+def did(**counts):
+    """What a test has done, for who runs it: kills=500. Counts of the same name add up."""
+    for what, count in counts.items():
+        _did[what.replace("_", " ")] = _did.get(what.replace("_", " "), 0) + count
 
 
 class _Result(unittest.TestResult):
@@ -49,15 +63,25 @@ class _Result(unittest.TestResult):
             self._say("FAIL", subtest, self._exc_info_to_string(err, test))
 
 
+def _stop(*_):
+    """The test that runs fails, and cleans up behind itself."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped("told to end")
+
+
 def main():
-    """In place of unittest.main(): arguments are parts of test names; exit 1 when one failed."""
+    """In place of unittest.main(): arguments are parts of test names; exit 1 when one failed. SIGTERM ends it in
+    order: without processes that stay behind."""
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     result = _Result()
+    signal.signal(signal.SIGTERM, _stop)
     for test in _flat(suite):
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+            break
         if len(sys.argv) < 2 or any(part in test.id() for part in sys.argv[1:]):
             test(result)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    counts = {"passed": result.passed, "failed": failed, "skipped": len(result.skipped)}
+    counts = {"passed": result.passed, "failed": failed, "skipped": len(result.skipped), "did": _did}
     path = os.environ.get("POSTERN_SUITE_RESULT")
     if path:
         with open(path, "w", encoding="ascii") as out:

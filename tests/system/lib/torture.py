@@ -1,14 +1,17 @@
 """SIGKILL at random moments under load, then the history checker. Used by test_kill.py and by `torture`."""
 
 import itertools
+import os
 import time
 import zlib
 
+from . import report
 from .destination import Destination, Reply
 from .load import Killer, Load
 from .postern import MAPPING, handler_processes, recorded, recording_script, until
 from .senders import StandardWebhooks
 
+PROGRAM = f"program-{os.getpid()}"  # a route of this process alone
 RETRY = {"attempts": 20, "base_ms": 20, "cap_ms": 300}
 
 
@@ -20,13 +23,14 @@ def unsteady(effect, nth):
     return Reply(delay=0.05 if draw > 95 else 0)
 
 
-def set_life(node, destination, script, life):
+def set_life(node, destination, script, life, more=None):
     """Routes to all three handlers. The number of the worker's life is told to destination and program, so
-    that a call which a killed worker left behind is not taken for one of its successor."""
+    that a call which a killed worker left behind is not taken for one of its successor. `more`: of both routes."""
+    more = more or {"retry": RETRY}
     node.config["routes"] = [
-        {"name": "web", "match": {"type": "web*"}, "retry": RETRY,
+        {"name": "web", "match": {"type": "web*"}, **more,
          "handler": {"type": "http", "url": destination.url(f"/web/{life}"), "timeout_ms": 2000}},
-        {"name": "program", "match": {"type": "program*"}, "retry": RETRY,
+        {"name": PROGRAM, "match": {"type": "program*"}, **more,
          "handler": {"type": "exec", "argv": [script, str(life)], "timeout_ms": 5000}},
         {"name": "rest", "match": {}, "handler": {"type": "none"}},
     ]
@@ -66,7 +70,7 @@ def torture(test, halves, kills, seed, clients=6, pause=0.02):
     def after_kill(victim):
         if victim.half != "ingress":
             set_life(node, destination, script, next(lives))
-            until(lambda: not handler_processes(), "no program outlives a killed worker", 5)
+            until(lambda: not handler_processes(route=PROGRAM), "no program outlives a killed worker", 5)
 
     while killer.kills < kills:
         killer.kill_one(after_kill)
@@ -82,10 +86,8 @@ def torture(test, halves, kills, seed, clients=6, pause=0.02):
     programs = history.check_effects(program_effects(log), load.ids_of("program"), repeats=kills)
     problems += ["programs: " + problem for problem in programs]
     node.stop()
-    counts = {}
-    for event_id in history.ids():
-        counts[history.outcome(event_id)] = counts.get(history.outcome(event_id), 0) + 1
     print(f"    seed {seed}: {kills} kills of {'+'.join(halves)}, {len(history.sent)} requests, "
-          f"{len(history.accepted())} accepted, outcomes {counts}", flush=True)
+          f"{len(history.accepted())} accepted, outcomes {history.counts()}", flush=True)
+    report.did(kills=kills, requests=len(history.sent), accepted=len(history.accepted()))
     test.assertEqual(problems[:20], [], f"seed {seed}: {len(problems)} broken promises")
     test.assertGreater(len(history.accepted()), kills, "too little load to prove anything")
