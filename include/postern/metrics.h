@@ -36,6 +36,9 @@ enum metric_family {
 	METRIC_CONNECTIONS,           /* gauge: open HTTP connections */
 	METRIC_JOURNAL_IGNORED,       /* journal records that were not valid */
 	METRIC_KAFKA_RENEWALS,        /* producer; made anew after a fatal error */
+	METRIC_READY,                 /* gauge: what /readyz says */
+	METRIC_DISK_FREE,             /* gauge: of the disk that holds data_dir */
+	METRIC_QUEUE_OLDEST,          /* gauge, seconds: of what waits for a worker */
 	METRIC_FAMILIES
 };
 

@@ -78,6 +78,12 @@ static const struct metric_row rows[] = {
 		"Journal records passed over: repeated, or of an owner that had lost the lane." },
 	[METRIC_KAFKA_RENEWALS] = { "postern_kafka_producer_renewals_total", COUNTER,
 		{ "producer", NULL }, "Kafka producers made anew after a fatal error." },
+	[METRIC_READY] = { "postern_ready", GAUGE, { NULL, NULL },
+		"1 if /readyz says so: a webhook posted now would be made durable, or a worker works." },
+	[METRIC_DISK_FREE] = { "postern_disk_free_bytes", GAUGE, { NULL, NULL },
+		"Bytes that are free on the disk of data_dir." },
+	[METRIC_QUEUE_OLDEST] = { "postern_queue_oldest_seconds", GAUGE, { NULL, NULL },
+		"Age of the oldest event that waits for a worker." },
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(rows) == METRIC_FAMILIES, "every family has a row");

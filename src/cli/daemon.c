@@ -14,6 +14,7 @@
 #include "broker.h"
 #include "commands.h"
 #include "ending.h"
+#include "pulse.h"
 #include "service.h"
 
 #include "postern/crypto.h"
