@@ -28,6 +28,8 @@ struct fetch_call {
 	const char *url;
 	bool get; /* GET without a body; otherwise POST */
 	struct slice body;
+	/* Roots in PEM that an https server may lead up to, beside the system's; empty: none. */
+	struct slice ca_pem;
 	const struct header *headers; /* content-type too: none is added */
 	size_t header_count;
 	int64_t timeout_ms; /* of the whole call, name lookup included */

@@ -30,6 +30,19 @@ MUST_CHECK enum err_code scheme_open(const struct source_config *source, struct 
 	struct config_report *report, struct err *err);
 void scheme_close(struct scheme **scheme);
 
+/* What schemes fetch for themselves: certificates that requests point to (alg x509-rsa). One for
+ * all schemes of a process; it keeps what was fetched, also when the schemes are made anew. Without
+ * it nothing is fetched, and such a request is KEY_NOT_FOUND unless the source has the certificate.
+ *
+ * scheme_verify() never waits: while a certificate is fetched the verdict is ERR_UNAVAILABLE. */
+struct scheme_net;
+MUST_CHECK enum err_code scheme_net_open(struct scheme_net **out, struct err *err);
+/* After the last scheme that uses it. Fetches under way are given up. */
+void scheme_net_close(struct scheme_net **net);
+bool scheme_wants_net(const struct scheme *scheme);
+/* Before the scheme is shared. */
+void scheme_use_net(struct scheme *scheme, struct scheme_net *net);
+
 /* What a scheme looks at. headers as received, in order. */
 struct scheme_request {
 	struct slice method, path, query;

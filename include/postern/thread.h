@@ -4,6 +4,7 @@
  * written here and nowhere else:
  *   worker command list > queue front > segmented log > mailbox > metrics registry > log line
  *   Kafka handle > Kafka lane > Kafka reader; Kafka producer; each > mailbox
+ *   certificates > HTTP client
  *   spool > segmented log; spool > Kafka handle > Kafka producer
  * No lock is held across a callback, a call into a library that may block, or I/O. */
 #pragma once

@@ -179,6 +179,16 @@ static bool set_method(CURL *easy, const struct fetch_call *call)
 		       CURLE_OK;
 }
 
+/* A handle keeps its options: the roots of the call before must go. */
+static bool set_roots(CURL *easy, struct slice pem)
+{
+	struct curl_blob blob = {
+		.data = (void *)(uintptr_t)pem.data, .len = pem.len, .flags = CURL_BLOB_COPY
+	};
+
+	return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, pem.len > 0 ? &blob : NULL) == CURLE_OK;
+}
+
 enum err_code fetch_slot_begin(struct fetch_slot *slot, struct fetch_call *call, struct err *err)
 {
 	enum err_code rc;
@@ -191,7 +201,7 @@ enum err_code fetch_slot_begin(struct fetch_slot *slot, struct fetch_call *call,
 	slot->header_bytes = slot->thrown = 0;
 	slot->cut = false;
 	slot->error[0] = '\0';
-	if (!set_method(slot->easy, call) ||
+	if (!set_method(slot->easy, call) || !set_roots(slot->easy, call->ca_pem) ||
 		curl_easy_setopt(slot->easy, CURLOPT_URL, call->url) != CURLE_OK ||
 		curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, link_lines(slot)) != CURLE_OK ||
 		curl_easy_setopt(slot->easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms) !=

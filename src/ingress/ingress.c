@@ -51,6 +51,39 @@ static void shard_done(struct shard *shard)
 	lock_done(&shard->lock);
 }
 
+/* What schemes fetch is kept over a reload. */
+static enum err_code give_net(struct ingress *in, struct table *table, struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
+	for (size_t i = 0; i < table->config->source_count && rc == ERR_OK; i++) {
+		struct scheme *scheme = table->sources[i].scheme;
+
+		if (!scheme_wants_net(scheme))
+			continue;
+		if (!in->net)
+			rc = scheme_net_open(&in->net, err);
+		if (rc == ERR_OK)
+			scheme_use_net(scheme, in->net);
+	}
+	return rc;
+}
+
+static enum err_code open_table(struct ingress *in, struct config *config, struct table **out,
+	struct config_report *report, struct err *err)
+{
+	struct table *table = NULL;
+	enum err_code rc = table_open(config, &in->stats, &table, report, err);
+
+	if (rc == ERR_OK)
+		rc = give_net(in, table, err);
+	if (rc == ERR_OK)
+		*out = table;
+	else
+		table_unref(table);
+	return rc;
+}
+
 static enum err_code open_parts(
 	struct ingress *in, struct config *config, struct config_report *report, struct err *err)
 {
@@ -71,7 +104,7 @@ static enum err_code open_parts(
 	rc = learn_open(&in->learn, config->data_dir, err);
 	if (rc != ERR_OK)
 		return rc;
-	return table_open(config, &in->stats, &in->table, report, err);
+	return open_table(in, config, &in->table, report, err);
 }
 
 enum err_code ingress_open(struct config *config, const struct clock *clock, struct ingress **out,
@@ -159,7 +192,7 @@ enum err_code ingress_reload(
 	struct ingress *in, struct config *config, struct config_report *report, struct err *err)
 {
 	struct table *table = NULL, *old;
-	enum err_code rc = table_open(config, &in->stats, &table, report, err);
+	enum err_code rc = open_table(in, config, &table, report, err);
 
 	if (rc != ERR_OK)
 		return rc;
@@ -447,6 +480,7 @@ void ingress_close(struct ingress **ingress)
 	for (size_t i = 0; i < in->shard_count; i++)
 		shard_done(&in->shards[i]);
 	table_unref(in->table);
+	scheme_net_close(&in->net);
 	limit_close(&in->sources);
 	limit_close(&in->clients);
 	stats_done(&in->stats);

@@ -83,6 +83,7 @@ struct ingress {
 	struct queue *queue;
 	char address[80];
 	struct limit *sources, *clients; /* they lock themselves */
+	struct scheme_net *net;          /* NULL until a source needs it */
 	struct learn learn;              /* likewise */
 
 	struct lock lock;

@@ -18,7 +18,7 @@ static const struct alg algs[] = {
 	{ .name = "basic", .kind = ALG_BASIC, .digest = CRYPTO_SHA256 },
 	{ .name = "none", .kind = ALG_NONE },
 	{ .name = "jwt", .kind = ALG_MODULE, .module = &jwt_module },
-	{ .name = "x509-rsa", .kind = ALG_LATER },
+	{ .name = "x509-rsa", .kind = ALG_MODULE, .module = &x509_module },
 };
 
 const struct alg *alg_find(struct slice name, const char **out_hint)

@@ -19,9 +19,7 @@ static bool read_alg(struct compile *c, const struct node *verify)
 	if (!compile_string(c, at, &text))
 		return false;
 	c->way->alg = alg_find(text, &hint);
-	if (!c->way->alg)
-		return compile_fail(c, at, "no such algorithm%s", hint);
-	return c->way->alg->kind != ALG_LATER || compile_unsupported(c, at, c->way->alg->name);
+	return c->way->alg || compile_fail(c, at, "no such algorithm%s", hint);
 }
 
 /* A member that is one text or a list of them. max places; gives how many there are, 0 on a
@@ -63,8 +61,7 @@ static bool default_match(struct compile *c, const struct node *verify)
 	case ALG_DIGEST:
 	case ALG_PUBLIC:
 	case ALG_NONE:
-	case ALG_MODULE:
-	case ALG_LATER: break;
+	case ALG_MODULE: break;
 	}
 	return compile_fail(
 		c, verify, "match is missing: how is the signature written, such as \"{hex}\"?");
@@ -349,8 +346,7 @@ static bool read_by_kind(struct compile *c, const struct node *verify)
 	case ALG_BASIC: return read_bearer(c, verify);
 	case ALG_MAC:
 	case ALG_DIGEST:
-	case ALG_PUBLIC:
-	case ALG_LATER: break;
+	case ALG_PUBLIC: break;
 	}
 	return read_signature(c, verify);
 }

@@ -241,7 +241,6 @@ static bool use_secret(
 	case ALG_MAC:
 	case ALG_NONE:
 	case ALG_MODULE:
-	case ALG_LATER:
 		ok = crypto_mac_open(c->way->alg->digest, secret, &to->mac, NULL) == ERR_OK;
 		c->no_memory |= !ok;
 		break;

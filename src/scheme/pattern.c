@@ -24,8 +24,7 @@ static bool may_be(const struct alg *alg, enum coding coding)
 	case ALG_MAC:
 	case ALG_DIGEST:
 	case ALG_PUBLIC:
-	case ALG_NONE:
-	case ALG_LATER: break;
+	case ALG_NONE: break;
 	}
 	return coding != CODING_TOKEN;
 }

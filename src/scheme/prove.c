@@ -26,8 +26,7 @@ static size_t wanted_len(const struct alg *alg)
 	case ALG_MAC:
 	case ALG_DIGEST:
 	case ALG_NONE:
-	case ALG_MODULE:
-	case ALG_LATER: break;
+	case ALG_MODULE: break;
 	}
 	return crypto_digest_len(alg->digest);
 }
@@ -156,8 +155,7 @@ static enum err_code try_key(const struct alg *alg, const struct keyed *key,
 	case ALG_TOKEN:
 	case ALG_BASIC: return compare(key->digest, sizeof(key->digest), decoded);
 	case ALG_NONE:
-	case ALG_MODULE:
-	case ALG_LATER: break;
+	case ALG_MODULE: break;
 	}
 	return ERR_BAD_SIGNATURE;
 }

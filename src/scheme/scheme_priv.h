@@ -5,7 +5,8 @@
  *   alg.c              what verify.alg may be
  *   eval.c, form.c     references -> bytes of a request
  *   verify.c, map.c, answer.c, audit.c, sign.c   what the door offers
- *   j*.c, key_file.c   the module for JSON Web Tokens (jose.h, jwt.h) */
+ *   j*.c, key_file.c   the module for JSON Web Tokens (jose.h, jwt.h)
+ *   x509*.c, cert_*.c  the module for certificates (x509.h) */
 #pragma once
 
 #include "postern/json.h"
@@ -163,8 +164,7 @@ enum alg_kind {
 	ALG_TOKEN,  /* the key itself comes with every request */
 	ALG_BASIC,  /* likewise, as user:password of HTTP's basic authentication */
 	ALG_NONE,
-	ALG_MODULE, /* code of its own gives the verdict */
-	ALG_LATER
+	ALG_MODULE /* code of its own gives the verdict */
 };
 struct alg {
 	const char *name;
@@ -493,12 +493,15 @@ struct scheme_module {
 	/* Does the module itself read something of this kind from a request? See struct question.
 	 * NULL: it does not. */
 	bool (*reads)(const struct way *way, const struct question *q);
+	/* It may fetch what it needs through this; NULL: it never does. */
+	void (*use_net)(struct way *way, struct scheme_net *net);
 	/* What the way covers beside way->signs: raise cover and time_covered, which hold already
 	 * what follows from the members of verify. NULL: nothing. */
 	void (*audit)(const struct scheme *s, struct way *way);
 };
 
-extern const struct scheme_module jwt_module; /* jwt.c */
+extern const struct scheme_module jwt_module;  /* jwt.c */
+extern const struct scheme_module x509_module; /* x509.c */
 /* Does the template hold what the question is about? */
 bool template_reads(const struct template *t, const struct question *q);
 

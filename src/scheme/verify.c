@@ -131,8 +131,7 @@ static enum err_code check_proof(struct judge *j)
 	case ALG_DIGEST:
 	case ALG_PUBLIC:
 	case ALG_TOKEN:
-	case ALG_BASIC:
-	case ALG_LATER: break;
+	case ALG_BASIC: break;
 	}
 	return judge_prove(j);
 }

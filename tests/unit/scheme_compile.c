@@ -38,8 +38,9 @@ static const struct {
 	{ ID "\"verify\": {\"alg\": \"ecdsa-p256-sha256\", \"key\": \"pem\", \"sig\": "
 	     "\"header:S\", \"match\": \"{hex}\"}, " KEYS,
 		"/keys/0", "no key in PEM" },
-	{ ID "\"verify\": {\"alg\": \"x509-rsa\", \"sig\": \"header:S\"}, " KEYS, "/verify/alg",
-		"x509-rsa: not supported yet" },
+	{ ID "\"verify\": {\"alg\": \"x509-rsa\", \"sig\": \"header:S\", \"match\": "
+	     "\"{base64}\"}, " KEYS,
+		"/verify", "hash is missing" },
 	{ ID "\"verify\": {\"alg\": \"hmac-md5\"}, " KEYS, "/verify/alg", "no such algorithm" },
 	{ ID "\"verify\": {\"alg\": \"hmac-sha-256\"}, " KEYS, "/verify/alg",
 		"did you mean \"hmac-sha256\"" },
