@@ -77,11 +77,17 @@ static void print_audit(const struct linter *l, const char *name, const struct s
 		line_str(&line, "id", audit->id);
 		line_str(&line, "retries", audit->retries);
 		line_bool(&line, "weak", audit->weak);
+		line_bool(&line, "refetch", audit->refetch);
+		line_bool(&line, "nonce", audit->has_nonce);
+		line_bool(&line, "gap", audit->has_gap);
 		line_end(&line);
 		cli_outf("%s\n", buf_str(&out));
 	} else {
-		cli_outf("%s: binds %s, replay %s, id %s%s%s\n", name, audit->binds, audit->replay,
-			audit->id, audit->weak ? "  ! " : "", weakness(audit));
+		cli_outf("%s: binds %s, replay %s, id %s%s%s%s%s%s\n", name, audit->binds,
+			audit->replay, audit->id, audit->has_nonce ? ", nonce" : "",
+			audit->has_gap ? ", numbered batches" : "",
+			audit->refetch ? ", refetch: an event is a hint" : "",
+			audit->weak ? "  ! " : "", weakness(audit));
 	}
 	buf_done(&out);
 }

@@ -299,14 +299,28 @@ void scheme_map(const struct scheme *scheme, const struct scheme_request *rq,
 		clear(out, SLICE_EMPTY);
 }
 
+/* Of several events the first. */
+static void enter_first(struct mapper *m)
+{
+	struct json_value array, item;
+	size_t at = 0;
+
+	if (m->ev.scheme->splits && eval_json(&m->ev, &m->ev.scheme->items, &array) == FOUND &&
+		array.type == JSON_ARRAY && json_next(array, &at, &item))
+		eval_enter(&m->ev, item);
+}
+
 bool map_has_id(const struct scheme *scheme, const struct scheme_request *rq, struct notes *notes)
 {
 	struct scheme_mapped mapped = SCHEME_MAPPED_INIT;
 	struct mapper m = { .out = &mapped };
 	struct slice id = SLICE_EMPTY;
-	bool has = eval_start(&m.ev, scheme, rq, notes, &mapped.text) &&
-		   choose(&m, &scheme->id, "the id", false, &id) && id.len > 0;
+	bool has = false;
 
+	if (eval_start(&m.ev, scheme, rq, notes, &mapped.text)) {
+		enter_first(&m);
+		has = choose(&m, &scheme->id, "the id", false, &id) && id.len > 0;
+	}
 	scheme_mapped_done(&mapped);
 	return has;
 }

@@ -115,6 +115,16 @@ static struct scheme_request request_of(const struct sender *d)
 	};
 }
 
+/* Is there a first element? */
+static bool has_element(const struct sender *d)
+{
+	struct json_value array, item;
+	size_t at = 0;
+
+	return json_get(buf_slice(&d->out->body), d->s->items.text, &array, NULL) == ERR_OK &&
+	       array.type == JSON_ARRAY && json_next(array, &at, &item);
+}
+
 /* An id where the draft has none and the request would have none either. A body that is not JSON is
  * left alone. */
 static enum err_code put_spare_id(struct sender *d)
@@ -129,9 +139,9 @@ static enum err_code put_spare_id(struct sender *d)
 	for (size_t i = 0; i < d->s->id.count; i++) {
 		const struct part *lone = lone_ref(&d->s->id.list[i]);
 
-		bool in_json = lone && (lone->kind == REF_JSON || lone->kind == REF_ITEM);
-
-		if (!lone || (in_json && json_get(rq.body, "", &v, NULL) != ERR_OK))
+		if (!lone ||
+			(lone->kind == REF_JSON && json_get(rq.body, "", &v, NULL) != ERR_OK) ||
+			(lone->kind == REF_ITEM && !has_element(d)))
 			continue;
 		return place_value(d, lone, d->draft->spare_id, false);
 	}

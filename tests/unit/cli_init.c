@@ -182,7 +182,25 @@ static void root_writes_keys_for_the_owner_of_their_directory(void **state)
 	free(keys);
 }
 
-static void every_preset_can_be_written(void **state)
+/* What the signature of each preset covers was worked out by hand: "preset binds replay id". */
+static void check_audit(const char *preset, const struct scheme *scheme)
+{
+	struct buf table = BUF_INIT(KIB(16));
+	struct scheme_audit audit;
+	char row[256];
+	struct err err = ERR_INIT;
+
+	scheme_audit(scheme, &audit);
+	(void)snprintf(
+		row, sizeof(row), "\n%s %s %s %s\n", preset, audit.binds, audit.replay, audit.id);
+	assert_int_equal(buf_put_str(&table, "\n", &err), ERR_OK);
+	assert_int_equal(file_read("tests/vectors/audit.txt", &table, &err), ERR_OK);
+	if (!strstr(buf_str(&table), row))
+		fail_msg("not in the table: %s", row);
+	buf_done(&table);
+}
+
+static void every_preset_can_be_written_and_covers_what_it_should(void **state)
 {
 	struct config_report report = { NULL, 0 };
 	const char *args[128];
@@ -202,6 +220,7 @@ static void every_preset_can_be_written(void **state)
 
 		if (scheme_open(&config->sources[i], &scheme, &report, &err) != ERR_OK)
 			fail_msg("%s: %s", config->sources[i].name, report.problems[0].text);
+		check_audit(config->sources[i].preset, scheme);
 		scheme_close(&scheme);
 	}
 	config_report_done(&report);
@@ -310,7 +329,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		INIT_TEST(what_is_written_works_as_it_is),
 		INIT_TEST(root_writes_keys_for_the_owner_of_their_directory),
-		INIT_TEST(every_preset_can_be_written),
+		INIT_TEST(every_preset_can_be_written_and_covers_what_it_should),
 		INIT_TEST(without_a_preset_there_is_a_demo),
 		INIT_TEST(nothing_that_exists_is_written_over),
 		INIT_TEST(a_failure_half_way_leaves_nothing),
