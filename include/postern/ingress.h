@@ -41,9 +41,13 @@ MUST_CHECK enum err_code ingress_reload(struct ingress *ingress, struct config *
 MUST_CHECK enum err_code ingress_ready(struct ingress *ingress, struct err *err);
 /* Members of /v1/status: "sources": {...}, "connections": n. Any thread. */
 MUST_CHECK enum err_code ingress_status(struct ingress *ingress, struct buf *out, struct err *err);
-/* One JSON object a line for each key: source role kid fingerprint matches last_match. Any thread.
- */
+/* One JSON object a line for each key: source role kid fingerprint valid age_s, then matches
+ * last_match per_hour, all since `since`, and whether an old key can go: safe_to_remove (null where
+ * that is no question) and why. Keys that were told: role "pending", told. Any thread. */
 MUST_CHECK enum err_code ingress_keys(struct ingress *ingress, struct buf *out, struct err *err);
+/* The same without a running ingress: nobody counts then. */
+MUST_CHECK enum err_code ingress_keys_of(
+	const struct config *config, const struct clock *clock, struct buf *out, struct err *err);
 /* Keys that senders tell themselves; any thread. Wait for that of this source for so long (0: not
  * any more). ERR_NOT_FOUND: no such source; ERR_USAGE: its sender does not tell its key. */
 MUST_CHECK enum err_code ingress_learn(

@@ -163,8 +163,11 @@ const char *scheme_key_role(const struct scheme *scheme, size_t key);
 const char *scheme_key_fingerprint(const struct scheme *scheme, size_t key);
 const char *scheme_key_used(const struct scheme *scheme, size_t key); /* "role:fingerprint" */
 const char *scheme_key_kid(const struct scheme *scheme, size_t key);  /* NULL: none */
+const char *scheme_key_file(const struct scheme *scheme, size_t key); /* NULL: from elsewhere */
 bool scheme_key_is_valid(const struct scheme *scheme, size_t key, int64_t now_ms);
-bool scheme_id_is_signed(const struct scheme *scheme);     /* signed or derived */
+bool scheme_key_is_past(
+	const struct scheme *scheme, size_t key, int64_t now_ms); /* its not_after */
+bool scheme_id_is_signed(const struct scheme *scheme);            /* signed or derived */
 bool scheme_entity_is_signed(const struct scheme *scheme); /* all references of its templates */
 /* Is this header read by the scheme, and not a credential by itself? (postern-h-*) */
 bool scheme_keeps_header(const struct scheme *scheme, struct slice name);

@@ -3,6 +3,7 @@
  *
  * Deliberately not here: deduplication and versions, which need the worker's memory. */
 #include "commands.h"
+#include "judge.h"
 #include "lines.h"
 #include "source.h"
 
@@ -18,10 +19,7 @@ struct verifier {
 	struct header headers[HEADERS_MAX];
 	struct scheme_request rq;
 	struct buf body;
-	struct scheme_verdict verdict;
-	struct scheme_mapped mapped;
-	struct scheme_answer answer;
-	bool is_handshake;
+	struct judged judged;
 	int64_t now_ms;
 };
 
@@ -65,37 +63,10 @@ static int read_request(const struct cli *cli, struct verifier *v)
 	return 0;
 }
 
-static bool handshakes(struct verifier *v, const struct scheme_verdict *verdict)
-{
-	v->is_handshake =
-		scheme_handshake(v->source.scheme, &v->rq, verdict, v->now_ms, &v->answer);
-	return v->is_handshake;
-}
-
-/* The order of the ingress. */
-static enum err_code judge(struct verifier *v)
-{
-	const struct scheme *scheme = v->source.scheme;
-
-	if (!scheme_takes_method(scheme, v->rq.method))
-		return ERR_METHOD_NOT_ALLOWED;
-	if (v->rq.body.len > (size_t)v->source.config->ingress.max_body_bytes)
-		return ERR_TOO_LARGE;
-	if (handshakes(v, NULL))
-		return ERR_OK;
-	if (!slice_eq_str(v->rq.method, "POST"))
-		return ERR_METHOD_NOT_ALLOWED;
-	scheme_verify(scheme, &v->rq, v->now_ms, &v->verdict);
-	if (v->verdict.code != ERR_OK || handshakes(v, &v->verdict))
-		return v->verdict.code;
-	scheme_map(scheme, &v->rq, &v->verdict, &v->mapped);
-	return v->mapped.code;
-}
-
 static void print_key(struct line *line, const struct verifier *v)
 {
 	char text[64];
-	int key = v->verdict.key;
+	int key = v->judged.verdict.key;
 
 	if (key < 0) {
 		line_null(line, "key");
@@ -106,11 +77,6 @@ static void print_key(struct line *line, const struct verifier *v)
 	line_str(line, "key", text);
 }
 
-static const char *detail_of(const struct verifier *v)
-{
-	return v->verdict.detail[0] ? v->verdict.detail : v->mapped.detail;
-}
-
 /* What would make it verify: said, and never done. */
 static void print_explanation(struct line *line, const struct verifier *v, enum err_code code)
 {
@@ -119,7 +85,7 @@ static void print_explanation(struct line *line, const struct verifier *v, enum 
 		.source = v->source.config_row,
 		.scheme = v->source.scheme,
 		.rq = &v->rq,
-		.verdict = &v->verdict,
+		.verdict = &v->judged.verdict,
 		.code = code,
 		.now_ms = v->now_ms,
 	};
@@ -143,18 +109,18 @@ static void print(const struct verifier *v, enum err_code code, bool explains)
 	struct line line = { .out = &out, .err = &err };
 	char version[VERSION_TEXT_MAX];
 
-	version_text(v->mapped.version, version);
+	version_text(v->judged.mapped.version, version);
 	line_begin(&line);
 	line_str(&line, "code", err_name(code));
-	line_text(&line, "event_id", v->mapped.id);
+	line_text(&line, "event_id", v->judged.mapped.id);
 	print_key(&line, v);
-	line_text(&line, "type", v->mapped.type);
-	line_text(&line, "entity", v->mapped.entity);
+	line_text(&line, "type", v->judged.mapped.type);
+	line_text(&line, "entity", v->judged.mapped.entity);
 	line_text(&line, "version", slice_str(version));
-	if (v->is_handshake)
-		line_text(&line, "handshake", buf_slice(&v->answer.body));
+	if (v->judged.is_handshake)
+		line_text(&line, "handshake", buf_slice(&v->judged.answer.body));
 	if (code != ERR_OK)
-		line_text(&line, "detail", slice_str(detail_of(v)));
+		line_text(&line, "detail", slice_str(judged_detail(&v->judged)));
 	if (code != ERR_OK && explains)
 		print_explanation(&line, v, code);
 	line_end(&line);
@@ -166,23 +132,18 @@ static int run_verify(struct cli *cli)
 {
 	struct verifier v = {
 		.body = BUF_INIT(BODY_MAX),
-		.verdict = SCHEME_VERDICT_INIT,
-		.mapped = SCHEME_MAPPED_INIT,
-		.answer = SCHEME_ANSWER_INIT,
+		.judged = JUDGED_INIT,
 	};
 	int status = source_open(cli, &v.source);
 
 	if (status == 0)
 		status = read_request(cli, &v);
 	if (status == 0) {
-		enum err_code code = judge(&v);
-
-		print(&v, code, cli_get(cli, "--explain") != NULL);
-		status = code == ERR_OK ? 0 : 1;
+		judge(v.source.config, v.source.scheme, &v.rq, v.now_ms, &v.judged);
+		print(&v, v.judged.code, cli_get(cli, "--explain") != NULL);
+		status = v.judged.code == ERR_OK ? 0 : 1;
 	}
-	scheme_verdict_done(&v.verdict);
-	scheme_mapped_done(&v.mapped);
-	scheme_answer_done(&v.answer);
+	judged_done(&v.judged);
 	buf_done(&v.body);
 	source_close(&v.source);
 	return status;

@@ -5,7 +5,6 @@
 
 #include "postern/json.h"
 #include "postern/log.h"
-#include "postern/text.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -117,7 +116,7 @@ enum err_code ingress_open(struct config *config, const struct clock *clock, str
 		return err_set(err, ERR_NOMEM, "no memory for the ingress");
 	in->clock = clock;
 	lock_init(&in->lock);
-	stats_init(&in->stats);
+	stats_init(&in->stats, clock);
 	learn_init(&in->learn);
 	rc = open_parts(in, config, report, err);
 	if (rc != ERR_OK) {
@@ -246,7 +245,7 @@ size_t ingress_connections(struct ingress *in)
 	return count;
 }
 
-static struct table *table_now(struct ingress *in)
+struct table *ingress_table(struct ingress *in)
 {
 	struct table *table;
 
@@ -258,7 +257,7 @@ static struct table *table_now(struct ingress *in)
 
 enum err_code ingress_status(struct ingress *in, struct buf *out, struct err *err)
 {
-	struct table *table = table_now(in);
+	struct table *table = ingress_table(in);
 	enum err_code rc = json_put_name(out, "sources", err);
 	if (rc == ERR_OK)
 		rc = buf_put_str(out, "{", err);
@@ -274,105 +273,13 @@ enum err_code ingress_status(struct ingress *in, struct buf *out, struct err *er
 	return rc;
 }
 
-static enum err_code put_last_match(struct buf *out, int64_t last_ms, struct err *err)
-{
-	char text[TEXT_TIME_LEN];
-
-	if (last_ms == 0)
-		return json_put_raw(out, "last_match", SLICE_LIT("null"), err);
-	text_time_ms(last_ms, text);
-	return json_put_str(out, "last_match", slice_str(text), err);
-}
-
-static enum err_code put_key(struct ingress *in, const struct source *source, size_t key,
-	struct buf *out, struct err *err)
-{
-	const struct scheme *scheme = source->scheme;
-	const struct key_stats *stats = source->keys[key];
-	int64_t now_ms = in->clock->wall_ms(in->clock);
-	enum err_code rc = buf_put_str(out, "{", err);
-
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "source", slice_str(source->config->name), err);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "role", slice_str(scheme_key_role(scheme, key)), err);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "kid", slice_str(scheme_key_kid(scheme, key)), err);
-	if (rc == ERR_OK)
-		rc = json_put_str(
-			out, "fingerprint", slice_str(scheme_key_fingerprint(scheme, key)), err);
-	if (rc == ERR_OK)
-		rc = json_put_bool(out, "valid", scheme_key_is_valid(scheme, key, now_ms), err);
-	if (rc == ERR_OK)
-		rc = json_put_int(out, "matches",
-			atomic_load_explicit(&stats->matches, memory_order_relaxed), err);
-	if (rc == ERR_OK)
-		rc = put_last_match(
-			out, atomic_load_explicit(&stats->last_ms, memory_order_relaxed), err);
-	if (rc == ERR_OK)
-		rc = buf_put_str(out, "}\n", err);
-	return rc;
-}
-
-static enum err_code put_told(const struct source *source, const struct learn_pending *pending,
-	struct buf *out, struct err *err)
-{
-	char told[TEXT_TIME_LEN];
-	enum err_code rc = buf_put_str(out, "{", err);
-
-	text_time_ms(pending->told_ms, told);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "source", slice_str(source->config->name), err);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "role", SLICE_LIT("pending"), err);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "fingerprint", slice_str(pending->fingerprint), err);
-	if (rc == ERR_OK)
-		rc = json_put_bool(out, "valid", false, err);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "told", slice_str(told), err);
-	if (rc == ERR_OK)
-		rc = buf_put_str(out, "}\n", err);
-	return rc;
-}
-
-/* Keys that were told, and that nobody has confirmed. */
-static enum err_code put_pending(
-	struct ingress *in, const struct source *source, struct buf *out, struct err *err)
-{
-	struct learn_pending pending[LEARN_PENDING_MAX];
-	size_t count = learn_list(&in->learn, source->config->name, pending);
-	enum err_code rc = ERR_OK;
-
-	for (size_t i = 0; i < count && rc == ERR_OK; i++)
-		rc = put_told(source, &pending[i], out, err);
-	return rc;
-}
-
-enum err_code ingress_keys(struct ingress *in, struct buf *out, struct err *err)
-{
-	struct table *table = table_now(in);
-	enum err_code rc = ERR_OK;
-
-	for (size_t i = 0; i < table->config->source_count && rc == ERR_OK; i++) {
-		const struct source *source = &table->sources[i];
-
-		for (size_t k = 0; k < scheme_key_count(source->scheme) && rc == ERR_OK; k++)
-			rc = put_key(in, source, k, out, err);
-		if (rc == ERR_OK && scheme_learns(source->scheme))
-			rc = put_pending(in, source, out, err);
-	}
-	table_unref(table);
-	return rc;
-}
-
 /* ---- keys that are told ------------------------------------------------------------------------
  */
 
 enum err_code ingress_learn(
 	struct ingress *in, struct slice source, int64_t for_ms, struct err *err)
 {
-	struct table *table = table_now(in);
+	struct table *table = ingress_table(in);
 	const struct source *row = table_source(table, source);
 	enum err_code rc = ERR_OK;
 
@@ -396,7 +303,7 @@ enum err_code ingress_learn(
 enum err_code ingress_learnt(struct ingress *in, struct slice source, struct slice fingerprint,
 	bool confirm, struct err *err)
 {
-	struct table *table = table_now(in);
+	struct table *table = ingress_table(in);
 	const struct source *row = table_source(table, source);
 	enum err_code rc;
 

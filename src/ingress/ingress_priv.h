@@ -97,6 +97,8 @@ struct ingress {
 };
 
 size_t ingress_connections(struct ingress *in);
+/* The one in force: unref it. */
+struct table *ingress_table(struct ingress *in);
 
 /* intake.c */
 struct intake *intake_take(struct shard *shard, struct table *table, struct source *source);

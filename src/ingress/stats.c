@@ -13,9 +13,9 @@
 
 static const char *const roles[STATS_ROLES] = { "current", "next", "previous" };
 
-void stats_init(struct stats *stats)
+void stats_init(struct stats *stats, const struct clock *clock)
 {
-	*stats = (struct stats){ .sources = NULL };
+	*stats = (struct stats){ .clock = clock };
 	lock_init(&stats->lock);
 }
 
@@ -102,6 +102,7 @@ struct key_stats *stats_key(
 		if (key) {
 			memcpy(key->fingerprint, fingerprint,
 				strnlen(fingerprint, sizeof(key->fingerprint) - 1));
+			key->since_ms = stats->clock->wall_ms(stats->clock);
 			key->next = source->keys;
 			source->keys = key;
 		}
@@ -117,11 +118,42 @@ void stats_count(struct source_stats *source, enum err_code code)
 	metric_add(source->codes[index], 1);
 }
 
+#define HOUR_MS INT64_C(3600000)
+#define COUNT_BITS 32
+
+/* Lost counts would do for people, but an hour that is counted into another one would not. */
+static void count_hour(struct key_stats *key, int64_t now_ms)
+{
+	uint64_t hour = (uint64_t)(now_ms / HOUR_MS);
+	_Atomic uint64_t *place = &key->hours[hour % STATS_HOURS];
+	uint64_t have = atomic_load_explicit(place, memory_order_relaxed), want;
+
+	do
+		want = have >> COUNT_BITS == hour ? have + 1 : hour << COUNT_BITS | 1;
+	while (!atomic_compare_exchange_weak_explicit(
+		place, &have, want, memory_order_relaxed, memory_order_relaxed));
+}
+
+uint64_t stats_matches(const struct key_stats *key, int64_t now_ms, int64_t hours)
+{
+	uint64_t now = (uint64_t)(now_ms / HOUR_MS), sum = 0;
+
+	for (size_t i = 0; i < STATS_HOURS; i++) {
+		uint64_t one = atomic_load_explicit(&key->hours[i], memory_order_relaxed);
+		uint64_t hour = one >> COUNT_BITS;
+
+		if (hour <= now && now - hour < (uint64_t)hours)
+			sum += one & (((uint64_t)1 << COUNT_BITS) - 1);
+	}
+	return sum;
+}
+
 void stats_match(
 	struct source_stats *source, struct key_stats *key, const char *role, int64_t now_ms)
 {
 	(void)atomic_fetch_add_explicit(&key->matches, 1, memory_order_relaxed);
 	atomic_store_explicit(&key->last_ms, now_ms, memory_order_relaxed);
+	count_hour(key, now_ms);
 	for (size_t i = 0; i < STATS_ROLES; i++) {
 		if (strcmp(role, roles[i]) == 0)
 			metric_add(source->roles[i], 1);

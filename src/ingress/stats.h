@@ -4,6 +4,7 @@
  * reloads. Made by the main thread, counted by the loop, read by anyone. */
 #pragma once
 
+#include "postern/clock.h"
 #include "postern/metrics.h"
 #include "postern/scheme.h"
 #include "postern/thread.h"
@@ -12,11 +13,15 @@
 
 #define STATS_CODES (ERR_BAD_REQUEST + 1) /* those of contract section 3 come first */
 #define STATS_ROLES 3
+#define STATS_HOURS 100 /* for so long a key's matches are known by the hour */
 
 struct key_stats {
 	struct key_stats *next;
 	char fingerprint[9];
+	int64_t since_ms;                 /* counted since then */
 	_Atomic int64_t matches, last_ms; /* relaxed: numbers for people */
+	/* Matches of an hour, with the number of the hour above them: a place is used again. */
+	_Atomic uint64_t hours[STATS_HOURS];
 };
 
 struct source_stats {
@@ -29,11 +34,12 @@ struct source_stats {
 };
 
 struct stats {
+	const struct clock *clock;
 	struct lock lock;
 	struct source_stats *sources; /* guarded by lock; rows are never changed or taken out */
 	int64_t rated_ms;             /* guarded */
 };
-void stats_init(struct stats *stats);
+void stats_init(struct stats *stats, const struct clock *clock);
 void stats_done(struct stats *stats);
 /* NULL without memory. */
 struct source_stats *stats_source(struct stats *stats, const char *name);
@@ -43,6 +49,8 @@ struct key_stats *stats_key(
 void stats_count(struct source_stats *source, enum err_code code);
 void stats_match(
 	struct source_stats *source, struct key_stats *key, const char *role, int64_t now_ms);
+/* Of a key in the last so many hours, the one that runs included. */
+uint64_t stats_matches(const struct key_stats *key, int64_t now_ms, int64_t hours);
 /* Work the rates out; about once a second. */
 void stats_rate(struct stats *stats, int64_t mono_ms);
 /* "name": {...} for one source, as a member. */

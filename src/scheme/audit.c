@@ -329,6 +329,18 @@ const char *scheme_key_kid(const struct scheme *scheme, size_t key)
 	return scheme->keys[key].kid;
 }
 
+const char *scheme_key_file(const struct scheme *scheme, size_t key)
+{
+	assert(key < scheme->key_count);
+	return scheme->keys[key].file;
+}
+
+bool scheme_key_is_past(const struct scheme *scheme, size_t key, int64_t now_ms)
+{
+	assert(key < scheme->key_count);
+	return now_ms > scheme->keys[key].not_after_ms;
+}
+
 bool scheme_key_is_valid(const struct scheme *scheme, size_t key, int64_t now_ms)
 {
 	assert(key < scheme->key_count);

@@ -91,19 +91,32 @@ static const struct header *similar_header(const struct scheme_question *q, stru
 	return NULL;
 }
 
-static bool try_similar_header(struct explainer *e)
+static bool tell_similar_header(struct explainer *e, bool must_fit)
 {
 	struct slice want = explain_sig_header(e->q);
 	const struct header *have = has_header(e->q, want) ? NULL : similar_header(e->q, want);
 	char sig[100];
+	bool fits;
 
 	if (!have)
 		return false;
 	(void)snprintf(sig, sizeof(sig), "header:%.*s", SLICE_FMT(have->name));
-	(void)say(e, "header_name", "there is no %.*s, but a %.*s%s", SLICE_FMT(want),
-		SLICE_FMT(have->name),
-		explain_with_member(e->q, "sig", sig) ? ", and its signature fits" : "");
-	return fix_member(e, "sig", sig);
+	fits = explain_with_member(e->q, "sig", sig);
+	return (fits || !must_fit) &&
+	       say(e, "header_name", "there is no %.*s, but a %.*s%s", SLICE_FMT(want),
+		       SLICE_FMT(have->name), fits ? ", and its signature fits" : "") &&
+	       fix_member(e, "sig", sig);
+}
+
+static bool try_similar_header(struct explainer *e)
+{
+	return tell_similar_header(e, true);
+}
+
+/* The name alone is worth a word where nothing fits. */
+static bool name_similar_header(struct explainer *e)
+{
+	return tell_similar_header(e, false);
 }
 
 /* ---- the signature's own text ------------------------------------------------------------------
@@ -487,7 +500,7 @@ static bool try_id_header(struct explainer *e)
 typedef bool attempt(struct explainer *e);
 static attempt *const of_signatures[] = { try_own_keys, try_other_keys, try_key_texts, try_codings,
 	try_members, try_signature_texts, try_bodies, try_urls, try_presets };
-static attempt *const of_absences[] = { try_presets, try_similar_header };
+static attempt *const of_absences[] = { try_similar_header, try_presets, name_similar_header };
 static attempt *const of_times[] = { try_members, try_presets };
 static attempt *const of_ages[] = { tell_offset };
 static attempt *const of_meanings[] = { try_form, try_id_header };

@@ -629,7 +629,9 @@ static void questions_are_answered(void **state)
 	assert_int_equal(ingress_keys(half.ingress, &text, &err), ERR_OK);
 	assert_non_null(strstr(buf_str(&text),
 		"{\"source\":\"rotating\",\"role\":\"current\",\"kid\":\"k1\",\"fingerprint\":\""));
-	assert_non_null(strstr(buf_str(&text), "\"matches\":0,\"last_match\":null}\n"));
+	assert_non_null(strstr(
+		buf_str(&text), "\"matches\":0,\"last_match\":null,\"per_hour\":0,\"since\":\"20"));
+	assert_non_null(strstr(buf_str(&text), "\"safe_to_remove\":null}\n"));
 	assert_non_null(strstr(buf_str(&text), "\"last_match\":\"20"));
 	buf_done(&text);
 	ingress_stop(half.ingress, raw_now_ms() + 1000);
