@@ -19,7 +19,8 @@
  * request id, trace and kept headers. Appends the headers and the key; the body is the kept one.
  * Where the mapping finds no meaning the record stays a quarantined one, known by its attempt.
  *
- * ERR_DENIED, with what is wrong: it does not verify now either, or not enough of it was kept.
+ * A code of contract section 3 when it does not verify now either; ERR_DENIED, with what is wrong:
+ * not enough of it was kept to tell.
  * ERR_CONFIG: the source's scheme or keys; ERR_SYNTAX: the record. Reads the keys; any thread. */
 MUST_CHECK enum err_code ingress_admit_again(const struct source_config *source,
 	const struct record *record, struct buf *out_headers, struct buf *out_key, struct err *err);

@@ -276,6 +276,8 @@ static enum err_code accept(struct daemon *daemon, const struct target *target, 
 	const int64_t offset = target->place.offset;
 	enum err_code rc = recheck_quarantined(&target->in, &target->place, &headers, &key, err);
 
+	if (recheck_is_refusal(rc)) /* of the record, not of whoever asks */
+		rc = err->code = ERR_DENIED;
 	if (rc == ERR_OK && crew)
 		rc = crew_accept(crew, (int32_t)target->place.lane, offset, buf_slice(&headers),
 			buf_slice(&key), err);

@@ -53,6 +53,9 @@ static enum err_code take_filter(const struct ask_query *query, struct filter_te
 	take_text(query, "outcome", &text->outcome, &out->outcome);
 	take_text(query, "all", &text->flag, &flag);
 	out->marked = flag.len != 0;
+	flag = SLICE_EMPTY;
+	take_text(query, "verify", &text->flag, &flag);
+	out->verify = flag.len != 0;
 	rc = take_int(query, "since_ms", &out->since_ms, err);
 	if (rc == ERR_OK)
 		rc = take_int(query, "until_ms", &out->until_ms, err);
@@ -408,11 +411,14 @@ static enum err_code print_list(
 	return rc;
 }
 
-int ask_list(struct cli *cli, const char *path)
+int ask_list(struct cli *cli, const char *path, const char *more)
 {
 	struct buf base = BUF_INIT(KIB(16));
+	struct err err = ERR_INIT;
 	int status = ask_filters(cli, path, clock_system()->wall_ms(clock_system()), &base);
 
+	if (status == 0 && buf_put_str(&base, more, &err) != ERR_OK)
+		status = cli_fail(&err);
 	if (status == 0)
 		status = cli_with_config(cli, false, print_list, buf_str(&base));
 	buf_done(&base);

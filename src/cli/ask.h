@@ -18,8 +18,8 @@
 
 /* One document: path with the percent-encoded argument behind it. */
 int ask_and_print(struct cli *cli, const char *path, const char *argument);
-/* A list with the command's filters, page by page. */
-int ask_list(struct cli *cli, const char *path);
+/* A list with the command's filters, page by page; more: further members of the query, "&a=b". */
+int ask_list(struct cli *cli, const char *path, const char *more);
 /* "PATH?route=..&since=..": the filters that were given, times made absolute. Gives 0 or an exit
  * status. */
 int ask_filters(const struct cli *cli, const char *path, int64_t now_ms, struct buf *out);

@@ -12,7 +12,7 @@ static int run_events_get(struct cli *cli)
 
 static int run_events_ls(struct cli *cli)
 {
-	return ask_list(cli, "/v1/events");
+	return ask_list(cli, "/v1/events", "");
 }
 
 static int run_state_get(struct cli *cli)
@@ -22,7 +22,7 @@ static int run_state_get(struct cli *cli)
 
 static int run_dlq_ls(struct cli *cli)
 {
-	return ask_list(cli, "/v1/dlq");
+	return ask_list(cli, "/v1/dlq", "");
 }
 
 static int run_dlq_show(struct cli *cli)
@@ -32,13 +32,24 @@ static int run_dlq_show(struct cli *cli)
 
 static int run_quarantine_ls(struct cli *cli)
 {
-	return ask_list(cli, "/v1/quarantine");
+	return ask_list(cli, "/v1/quarantine", "");
 }
 
 static int run_quarantine_show(struct cli *cli)
 {
 	return ask_and_print(cli, "/v1/quarantine/", cli->args[0]);
 }
+
+/* A page takes a while: each request is verified again. */
+static int run_quarantine_verify(struct cli *cli)
+{
+	return ask_list(cli, "/v1/quarantine", "&verify=1&limit=50");
+}
+
+static const struct cli_option verify_filters[] = {
+	FILTER_OPTIONS,
+	{ 0 },
+};
 
 static const struct cli_option entry_filters[] = {
 	FILTER_OPTIONS,
@@ -119,4 +130,15 @@ const struct command cmd_quarantine_show = {
 	.args_min = 1,
 	.args_max = 1,
 	.run = run_quarantine_show,
+};
+
+const struct command cmd_quarantine_verify = {
+	.words = "quarantine verify",
+	.usage = FILTER_USAGE "[--json]",
+	.summary =
+		"refused requests that were kept, and what each would be told with the keys of now",
+	.examples = "  postern quarantine verify --source shop\n"
+		    "  postern quarantine verify --source shop --since 2h --json\n",
+	.options = verify_filters,
+	.run = run_quarantine_verify,
 };

@@ -20,6 +20,7 @@ const struct command *const commands[] = {
 	&cmd_dlq_drop,
 	&cmd_quarantine_ls,
 	&cmd_quarantine_show,
+	&cmd_quarantine_verify,
 	&cmd_quarantine_accept,
 	&cmd_quarantine_drop,
 	&cmd_keys_ls,

@@ -12,4 +12,5 @@ extern const struct command cmd_quarantine_ls, cmd_quarantine_show, cmd_quaranti
 extern const struct command cmd_test;
 extern const struct command cmd_keys_ls, cmd_learn;
 extern const struct command cmd_status, cmd_config_show, cmd_config_explain, cmd_reload;
+extern const struct command cmd_quarantine_verify;
 extern const struct command cmd_completion, cmd_docs;

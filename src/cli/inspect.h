@@ -19,6 +19,7 @@ struct inspect_filter {
 	int64_t from;               /* dlq, quarantine: cursor to start at */
 	size_t limit;
 	bool marked; /* also the ones that were replayed or dropped */
+	bool verify; /* quarantine: only refused requests, each with what it would be told now */
 };
 #define INSPECT_LIMIT_MAX 500
 #define INSPECT_FILTER_ALL                                                                         \

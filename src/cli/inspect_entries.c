@@ -3,6 +3,7 @@
 #include "inspect.h"
 
 #include "lines.h"
+#include "recheck.h"
 
 #include "postern/json.h"
 #include "postern/serve.h"
@@ -25,6 +26,7 @@ static const char *mark_name(unsigned mark, enum out_target target)
 static bool fits(const struct inspect_filter *filter, const struct store_entry *entry)
 {
 	return (filter->marked || entry->mark == 0) &&
+	       (!filter->verify || recheck_is_refusal(entry->reason)) &&
 	       (!filter->route.len || slice_eq(filter->route, entry->route)) &&
 	       (!filter->entity.len || slice_eq(filter->entity, entry->entity)) &&
 	       (!filter->source.len || slice_eq(filter->source, entry->source)) &&
@@ -50,6 +52,27 @@ static void put_entry(const struct inspect *in, struct line *line, enum out_targ
 	line_str(line, "state", mark_name(entry->mark, target));
 	line_time(line, "received", entry->received_ms);
 	line_time(line, "since", entry->time_ms);
+}
+
+/* What the request would be told now; `detail` where the code alone does not say it. */
+static void put_verdict(const struct inspect *in, struct line *line, const struct place *place,
+	const struct store_entry *entry)
+{
+	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX), key = BUF_INIT(EVENT_KEY_MAX);
+	char id[PLACE_TEXT_MAX];
+	struct err one = ERR_INIT;
+	enum err_code rc = recheck_quarantined(in, place, &headers, &key, &one);
+
+	place_text(in->lanes, OUT_QUARANTINE, place, id);
+	line_str(line, "id", id);
+	line_text(line, "source", entry->source);
+	line_str(line, "code", err_name(rc));
+	line_str(line, "reason", err_name(entry->reason));
+	line_time(line, "received", entry->received_ms);
+	if (rc != ERR_OK && !recheck_is_refusal(rc))
+		line_str(line, "detail", one.text);
+	buf_done(&headers);
+	buf_done(&key);
 }
 
 /* The first entry at this place or behind it in its lane, which *place is then. ERR_NOT_FOUND
@@ -97,7 +120,10 @@ enum err_code inspect_entries(const struct inspect *in, enum out_target target,
 		if (rc == ERR_OK && fits(filter, &entry)) {
 			found++;
 			line_begin(&line);
-			put_entry(in, &line, target, &place, &entry);
+			if (filter->verify)
+				put_verdict(in, &line, &place, &entry);
+			else
+				put_entry(in, &line, target, &place, &entry);
 			line_end(&line);
 		}
 		if (rc == ERR_OK)

@@ -7,14 +7,17 @@
 
 #define RECORD_MAX MIB(65)
 
+bool recheck_is_refusal(enum err_code code)
+{
+	return code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW;
+}
+
 enum err_code recheck_refusal(const struct event *event)
 {
 	enum err_code code =
 		err_by_name((const char *)event->quarantine.data, event->quarantine.len);
 
-	return event->quarantine.len > 0 && code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW
-		       ? code
-		       : ERR_OK;
+	return event->quarantine.len > 0 && recheck_is_refusal(code) ? code : ERR_OK;
 }
 
 enum err_code recheck_record(const struct config *config, const struct record *record,

@@ -69,8 +69,7 @@ static enum err_code judge(struct again *a, struct err *err)
 	if (code == ERR_UNAVAILABLE)
 		return err_set(err, ERR_NOMEM, "no memory to verify it");
 	if (code != ERR_OK)
-		return err_set(
-			err, ERR_DENIED, "it does not verify now either: %s", err_name(code));
+		return err_set(err, code, "it does not verify now either: %s", err_name(code));
 	if (a->out.next == ADMIT_ANSWER)
 		return err_set(err, ERR_DENIED, "it is a handshake: there is nothing to work");
 	if (a->out.next != ADMIT_APPEND)

@@ -11,7 +11,7 @@ from lib.senders import GitHub
 
 COMMANDS = (
     "run", "ingress", "worker", "init", "lint", "verify", "sign", "send", "events get", "events ls", "state get",
-    "dlq ls", "dlq show", "dlq replay", "dlq drop", "quarantine ls", "quarantine show", "quarantine accept",
+    "dlq ls", "dlq show", "dlq replay", "dlq drop", "quarantine ls", "quarantine show", "quarantine verify", "quarantine accept",
     "quarantine drop", "status", "config show", "config explain", "reload",
 )
 

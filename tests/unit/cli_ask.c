@@ -96,7 +96,7 @@ static int list(const struct page *rows, size_t count)
 	asked = 0;
 	output_len = 0;
 	output[0] = '\0';
-	return ask_list(&cli, "/v1/dlq");
+	return ask_list(&cli, "/v1/dlq", "");
 }
 
 static void all_pages_are_printed(void **state)
