@@ -236,7 +236,7 @@ class Ingress(Kit):
 
 class Secured(Kit):
     def test_tls_and_sasl(self):
-        broker = kafka.own(self, tls=True, sasl=True)
+        broker = kafka.to_hurt(self, tls=True, sasl=True)
         for kind in ("tls", "sasl", "sasl-tls"):
             with self.subTest(kind=kind):
                 topic = broker.topic(kind)
@@ -248,7 +248,7 @@ class Secured(Kit):
                 self.assertNotIn(broker.properties(kind).get("sasl.password", "none at all").encode(), shown)
 
     def test_a_wrong_password_is_no_reason_to_stop(self):
-        broker = kafka.own(self, sasl=True)
+        broker = kafka.to_hurt(self, tls=True, sasl=True)
         node = node_over(self, broker, broker.topic(), {"sw": mapped()}, kind="sasl")
         node.write_key("kafka.password", "wrong-wrong-wrong-wrong")
         process = node.start("ingress", ready=False)
@@ -262,7 +262,7 @@ class Secured(Kit):
 
 class Away(Kit):
     def test_an_ingress_that_starts_before_its_broker(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         broker.kill()
         topic = broker.topic()
         node = node_over(self, broker, topic, {"sw": mapped()})
@@ -280,7 +280,7 @@ class Away(Kit):
         self.assertEqual(ids_on(broker, topic), ["evt_1"])
 
     def test_an_ingress_stops_while_its_broker_is_away(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         broker.kill()
         node = node_over(self, broker, broker.topic(), {"sw": mapped()})
         process = node.start("ingress", ready=False)
@@ -290,7 +290,7 @@ class Away(Kit):
         self.assertLess(time.monotonic() - began, 11)
 
     def test_every_200_survives_a_broker_that_is_killed_under_load(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         topic = broker.topic()
         node = node_over(self, broker, topic, {"sw": (StandardWebhooks(), mapped()[1])})
         node.start("ingress")
@@ -324,7 +324,7 @@ class Away(Kit):
 
     def test_a_broker_that_stands_still_does_not_make_it_lie(self):
         """Nor does it stay away: what is accepted afterwards makes it ready, at once."""
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         topic = broker.topic()
         node = node_over(self, broker, topic, {"sw": mapped()}, queue={"properties": PATIENT_3_S})
         process = node.start("ingress")

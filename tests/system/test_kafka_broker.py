@@ -62,7 +62,7 @@ class Shared(SystemTest):
 
 class Own(SystemTest):
     def test_a_killed_broker_comes_back_with_its_records(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         topic = broker.create(broker.topic())
         broker.produce(topic, EVERY_BYTE, headers={"ce_id": "evt_1"})
         address, pid = broker.address(), broker.pid()
@@ -76,7 +76,7 @@ class Own(SystemTest):
         self.assertEqual((record.body, record.headers), (EVERY_BYTE, {"ce_id": "evt_1"}))
 
     def test_a_stopped_broker_goes_on(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         broker.stop()
         with self.assertRaises(AssertionError):
             broker.kcat("-L", "-m", "1")

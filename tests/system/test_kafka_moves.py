@@ -85,7 +85,17 @@ class Checkers(unittest.TestCase):
             history.stream[event_id] = [(0, int(event_id[1]), "s", None, b"body")]
         history.dead = [{"event_id": "e2"}]
         history.letters = [("e2", b"body", 0, 2)]
+        history.published, history.to_publish = [("e1", "s", b"body")], {"e1", "e2"}
         return history
+
+    @staticmethod
+    def swap(history):
+        """A later event of the entity is published first."""
+        history.note("e3", "s", None, Answer(200))
+        history.events["e3"] = [{"event_id": "e3", "outcome": "applied"}]
+        history.stream["e3"] = [(0, 3, "s", None, b"body")]
+        history.to_publish.add("e3")
+        history.published.insert(0, ("e3", "s", b"body"))
 
     def test_the_topics(self):
         history = self.good()
@@ -99,6 +109,11 @@ class Checkers(unittest.TestCase):
             ("a dead letter of e1, which is applied", lambda h: h.letters.append(("e1", b"body", 0, 1))),
             ("a dead letter of e2 from 0/2, where another", lambda h: h.letters.append(("e2", b"other", 0, 2))),
             ("e2 is dead, and the dead-letter topic", lambda h: h.letters.clear()),
+            ("applied, but not published: e1", lambda h: h.published.clear()),
+            ("published, but dead: e2", lambda h: h.published.append(("e2", "s", b"body"))),
+            ("published with another body: e1", lambda h: h.published.append(("e1", "s", b"other"))),
+            ("3 copies published of e1", lambda h: h.published.extend(h.published * 2)),
+            ("s: e1 is published after one", self.swap),
             ("3 dead letters of e2", lambda h: h.letters.extend(h.letters * 2)),
             ("s: e2 is at 0, before e1 at 1", lambda h: h.stream.update(e2=[(0, 0, "s", None, b"body")])),
         ):

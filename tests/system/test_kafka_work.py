@@ -204,7 +204,7 @@ class Work(Crew):
 
 class Away(Crew):
     def test_a_worker_that_starts_before_its_broker(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         broker.kill()
         topic = broker.topic()
         node = node_over(self, broker, topic, {"sw": mapped()})
@@ -222,7 +222,7 @@ class Away(Crew):
         node.stop()
 
     def test_a_worker_stops_while_its_broker_is_away(self):
-        broker = kafka.own(self)
+        broker = kafka.to_hurt(self)
         node = node_over(self, broker, broker.topic(), {"sw": mapped()}, shutdown_timeout_s=2)
         process = node.start("run")
         self.all_owned(node)

@@ -1,8 +1,8 @@
 """A real Kafka broker for the tests: scripts/kafka starts it, kcat reads and writes it, a pid hurts it.
 
 `shared()` is the one broker of a run of the suite, for tests that leave it alone: it is started when the first
-test asks and ended by the runner. A test that kills or stops a broker takes one of its own from `own()`, so
-that no other test sees it go. Topics of different tests never meet: `topic()` gives a name nobody used.
+test asks and ended by the runner. A test that kills or stops a broker takes that of its file from `to_hurt()`, or
+one of its own from `own()`, so that no other test sees it go. Topics of different tests never meet: `topic()` gives a name nobody used.
 
 Records are read and written by kcat, so that what the program wrote is seen by a client that is not ours.
 Topics in use are never deleted: a client that knows a deleted topic can hang when it is closed.
@@ -29,7 +29,7 @@ PREFIX = "kafka-"
 # The first start on a machine fetches the broker.
 START_S = 600
 _names = itertools.count(1)
-_shared = {}
+_shared, _hurt = {}, {}
 
 
 class Record:
@@ -86,9 +86,13 @@ class Kafka:
 
     def close(self):
         """Kill the nodes and remove their records."""
+        self.wake()
+        self._script("down", "--wipe")
+
+    def wake(self):
+        """Nobody stands still."""
         for node in self.nodes():
             self._signal(node, signal.SIGCONT)
-        self._script("down", "--wipe")
 
     def wait_usable(self, patience=PATIENCE_S):
         """A topic can be made and a record is acknowledged, whichever node is asked first."""
@@ -260,10 +264,23 @@ def own(test, **options):
     return broker
 
 
+def to_hurt(test, **options):
+    """A started broker that this file's tests kill and stop, one after the other: whole again for each of them.
+    Every test has topics of its own, and starting a broker takes longer than bringing one back."""
+    key = tuple(sorted(options.items()))
+    if key not in _hurt:
+        _hurt[key] = Kafka(tempfile.mkdtemp(prefix=PREFIX, dir=leaks.suite_dir()), **options)
+        atexit.register(_hurt[key].close)
+    broker = _hurt[key]
+    test.addCleanup(broker.wake)
+    broker.up()
+    return broker
+
+
 def close_all(suite):
     """For the runner: end the shared broker, and those of a test program that was killed."""
     for directory in glob.glob(os.path.join(glob.escape(suite), PREFIX + "*")):
         Kafka(directory).close()
 
 
-__all__ = ["Kafka", "Record", "SCRIPT", "close_all", "own", "shared"]
+__all__ = ["Kafka", "Record", "SCRIPT", "close_all", "own", "shared", "to_hurt"]

@@ -14,12 +14,15 @@ WAIT_S = 15
 class KafkaHistory(History):
     """
     letters   what the dead-letter topic holds: (id, body, source partition, source offset) for each record
-    stream    what the events topic holds: event id -> [(partition, offset, entity, version)]
+    stream    what the events topic holds: event id -> [(partition, offset, entity, version, body)]
+    published   what a topic that is published to holds, in the order of each partition: (id, entity, body)
+    to_publish  the ids whose route leads there
     """
 
     def __init__(self):
         super().__init__()
         self.letters, self.stream = [], {}
+        self.published, self.to_publish = [], set()
 
     # ---- filling ----
 
@@ -63,6 +66,20 @@ class KafkaHistory(History):
             self.stream.setdefault(head["ce_id"], []).append(row)
         self.effects = destination.snapshot()
 
+    def gather_published(self, broker, topic):
+        """Outputs may take a moment after their event has ended."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            records = broker.consume(topic)
+            self.published = [(r.headers["ce_id"], r.headers.get("ce_subject"), r.body) for r in records]
+            if not self._unpublished() or time.monotonic() > deadline:
+                return
+            time.sleep(0.1)
+
+    def _unpublished(self):
+        there = {row[0] for row in self.published}
+        return [i for i in self.to_publish if self.outcome(i) == "applied" and i not in there]
+
     def tell_apart(self, folds):
         """The life of a worker ends for a lane with each claim of it: who is followed and then follows again may
         begin anew. What was called between two claims was called by one that had begun once."""
@@ -76,7 +93,8 @@ class KafkaHistory(History):
 
     def check(self, drained=True, ordered=True, repeats=0):
         problems = super().check(drained, ordered, repeats) + self._stream_has_all() + self._stream_ordered()
-        return problems + self._letters_are_dead() + self._letters_bounded(repeats)
+        problems += self._letters_are_dead() + self._bounded("dead letters", self.letters, repeats)
+        return problems + self._published_applied() + self._bounded("copies published", self.published, repeats)
 
     def _stream_has_all(self):
         """What was answered 200 is on the topic; copies of an event are on one partition."""
@@ -100,13 +118,31 @@ class KafkaHistory(History):
             last[sent.entity] = sent.event_id, offset
         return problems
 
-    def _letters_bounded(self, repeats):
-        """Once for each crash at most."""
+    def _published_applied(self):
+        """What was applied is published, byte for byte and in the order of its entity; nothing else is."""
+        problems = [f"applied, but not published: {i}" for i in sorted(self._unpublished())]
+        known, last = set(), {}
+        for event_id, entity, body in self.published:
+            rows = self.stream.get(event_id, ())
+            if self.outcome(event_id) != "applied" or event_id not in self.to_publish:
+                problems.append(f"published, but {self.outcome(event_id)}: {event_id}")
+            elif body not in [row[4] for row in rows]:
+                problems.append(f"published with another body: {event_id}")
+            elif entity and event_id not in known:
+                offset = min(row[1] for row in rows)
+                if offset < last.get(entity, -1):
+                    problems.append(f"{entity}: {event_id} is published after one that came later")
+                last[entity] = max(offset, last.get(entity, -1))
+            known.add(event_id)
+        return problems
+
+    def _bounded(self, what, rows, repeats):
+        """Once, and once more for each crash at most."""
         counts = {}
-        for event_id, *_ in self.letters:
+        for event_id, *_ in rows:
             counts[event_id] = counts.get(event_id, 0) + 1
         return [
-            f"{count} dead letters of {event_id}, at most {1 + repeats} are explained"
+            f"{count} {what} of {event_id}, at most {1 + repeats} are explained"
             for event_id, count in counts.items() if count > 1 + repeats and event_id not in self.replayed
         ]
 

@@ -77,6 +77,11 @@ class Witness(threading.Thread):
         return sorted(self.problems)
 
 
+def out_topic(node):
+    """Where the events that are published go."""
+    return node.config["queue"]["topic"] + ".out"
+
+
 class Worker:
     """A worker's machine: its node, and its process when there is one."""
 
@@ -91,6 +96,7 @@ class Worker:
         self.node.config["routes"] = [
             {"name": "web", "match": {"type": "web*"}, "retry": RETRY,
              "handler": {"type": "http", "url": self.destination.url(f"/{life}"), "timeout_ms": 2000}},
+            {"name": "out", "match": {"type": "pub*"}, "handler": {"type": "topic", "topic": out_topic(self.node)}},
             {"name": "rest", "match": {}, "handler": {"type": "none"}},
         ]
         self.node.write_config()
@@ -161,4 +167,4 @@ def rot(path, chance):
             file.write(chance.randbytes(chance.choice((1, 64, 3000))))
 
 
-__all__ = ["Fronts", "Pinned", "Witness", "Worker", "rot", "unsteady"]
+__all__ = ["Fronts", "Pinned", "Witness", "Worker", "out_topic", "rot", "unsteady"]

@@ -20,7 +20,7 @@ from .kafka_history import KafkaHistory, same_answers
 from .kafka_node import PARTITIONS, another, node_over
 from .kit import mapped
 from .load import Load
-from .members import Fronts, Pinned, Witness, Worker, rot, unsteady
+from .members import Fronts, Pinned, Witness, Worker, out_topic, rot, unsteady
 from .postern import PATIENCE_S, until
 
 OF_WORKERS = {"join": 4, "leave": 4, "kill": 5, "pause": 6, "wipe": 2, "rot": 2, "kill ingress": 1}
@@ -41,6 +41,7 @@ class Field:
         # The second is acknowledged from the disk of its ingress while the broker is away.
         sources = {"things": mapped(), "kept": mapped(ack_from="spool")}
         first = node_over(test, broker, self.topic, sources, routes=[])
+        broker.create(out_topic(first), PARTITIONS, len(broker.nodes()))
         self.fronts = [first] + [another(test, first) for _ in range(ingresses - 1)]
         self.workers = [
             Worker(another(test, first), f"worker {number}", self.destination) for number in range(1, workers + 1)
@@ -269,7 +270,7 @@ def spooled(node):
 
 def loads_on(field, seed, clients, pause):
     """Two sources with one history."""
-    types, history = ["web.a", "web.b", "rest.a"], KafkaHistory()
+    types, history = ["web.a", "web.b", "rest.a", "pub.a"], KafkaHistory()
     made = [
         Load(Fronts(field.fronts, seed), "things", types, clients, pause=pause, seed=seed, name=f"s{seed}"),
         Load(Pinned(field.fronts, seed), "kept", types, 2, pause=pause, seed=seed + 1, name=f"k{seed}"),
@@ -283,7 +284,9 @@ def gather(field, loads, history):
     """What everybody says in the end; the problems with that, and the folds of the journals."""
     asked = history.ask({worker.name: worker.node for worker in field.workers})
     history.gather(field.workers[0].node, field.broker, field.topic, field.destination)
+    history.gather_published(field.broker, out_topic(field.fronts[0]))
     history.routed = set().union(*(load.ids_of("web") for load in loads))
+    history.to_publish = set().union(*(load.ids_of("pub") for load in loads))
     return same_answers(asked)
 
 
@@ -323,7 +326,7 @@ def moves(test, broker, count, seed, ingresses=2, workers=3, clients=5, pause=0.
         for timer in field.timers:
             timer.cancel()
     print(f"    moves {field.made}; {len(history.sent)} requests, {len(history.accepted())} accepted, "
-          f"outcomes {history.counts()}, {len(history.letters)} dead letters, {sum(f.claims for f in folds)} claims, "
+          f"outcomes {history.counts()}, {len(history.letters)} dead letters, {len(history.published)} published, {sum(f.claims for f in folds)} claims, "
           f"{sum(f.ignored for f in folds)} journal records ignored, {witness.asked} answers on owners, "
           f"{time.monotonic() - field.began:.0f} s", flush=True)
     if problems:
