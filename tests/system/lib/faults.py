@@ -44,7 +44,7 @@ class Faults:
         self.clock, self.syncs = Clock(node), FailingSync(node, "/data/")
         self.destination = Destination(self._behave)
         self.script, self.log = recording_script(node, then="sleep 0.01")
-        self.ahead_s, self.mood, self.lives, self.active = 0, None, itertools.count(1), {}
+        self.ahead_s, self.failed_starts, self.mood, self.lives, self.active = 0, 0, None, itertools.count(1), {}
         self.made = dict.fromkeys(self.WEIGHTS, 0)
         preload = f"{self.clock.env['LD_PRELOAD']} {self.syncs.env['LD_PRELOAD']}"
         self.env = {**self.clock.env, **self.syncs.env, "LD_PRELOAD": preload}
@@ -59,6 +59,16 @@ class Faults:
 
     def start(self, half):
         return self.node.start(half, ready=False, env=self.env)
+
+    def supervise(self):
+        """A start whose sync failed ends, and says so: somebody starts it again. Nothing else ends by itself."""
+        for half in {process.half for process in self.node.processes} - {process.half for process in self.node.running()}:
+            last = [process for process in self.node.processes if process.half == half][-1]
+            text = last.log_text()
+            if '"event":"start_failed"' not in text:
+                raise AssertionError(f"{half} ended with {last.wait()}:\n{text[-2000:]}")
+            self.failed_starts += 1
+            self.start(half)
 
     def now(self):
         """The wall clock of the node."""
@@ -103,6 +113,7 @@ class Faults:
     def step(self):
         """One begins; those whose time is over have ended before."""
         self._end_due()
+        self.supervise()
         kind = self.random.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()))[0]
         lasts = self.random.uniform(*LASTS_S)
         if kind in self.active:
@@ -132,6 +143,7 @@ class Faults:
         lies ahead for what a destination asked for, and that may be an hour."""
         self._end_due(all_of_them=True)
         self.syncs.number.set(0)
+        self.supervise()
         if self.clock.shift_s < self.ahead_s:
             self.clock.step(self.ahead_s - self.clock.shift_s)
         for process in self.node.running():
@@ -163,7 +175,8 @@ def faults(test, disk, halves, seconds, seed, clients=6, pause=0.03):
     programs = history.check_effects(program_effects(course.log), load.ids_of("program"), repeats=repeats)
     problems += ["programs: " + problem for problem in programs]
     node.stop()
-    print(f"    seed {seed}: {seconds} s of {'+'.join(halves)}, faults {course.made}, {len(history.sent)} requests, "
+    print(f"    seed {seed}: {seconds} s of {'+'.join(halves)}, faults {course.made}, {course.failed_starts} failed starts, "
+          f"{len(history.sent)} requests, "
           f"{len(history.accepted())} accepted, outcomes {history.counts()}", flush=True)
     report.did(requests=len(history.sent), accepted=len(history.accepted()), **course.made)
     test.assertEqual(problems[:20], [], f"seed {seed}: {len(problems)} broken promises")

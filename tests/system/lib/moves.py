@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 
-from . import journal
+from . import journal, report
 from .destination import Destination
 from .kafka_history import KafkaHistory, same_answers
 from .kafka_node import PARTITIONS, another, node_over
@@ -329,6 +329,8 @@ def moves(test, broker, count, seed, ingresses=2, workers=3, clients=5, pause=0.
           f"outcomes {history.counts()}, {len(history.letters)} dead letters, {len(history.published)} published, {sum(f.claims for f in folds)} claims, "
           f"{sum(f.ignored for f in folds)} journal records ignored, {witness.asked} answers on owners, "
           f"{time.monotonic() - field.began:.0f} s", flush=True)
+    report.did(moves=count, **{name.replace(" ", "_"): times for name, times in field.made.items()})
+    report.did(requests=len(history.sent), accepted=len(history.accepted()), dead_letters=len(history.letters))
     if problems:
         print("    " + "\n    ".join(field.log), flush=True)
     test.assertEqual(problems[:20], [], f"seed {seed}: {len(problems)} broken promises")

@@ -69,6 +69,11 @@ def _stop(*_):
     raise Stopped("told to end")
 
 
+def told_to_end():
+    """For a test that goes on with the next part after one has failed."""
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
 def main():
     """In place of unittest.main(): arguments are parts of test names; exit 1 when one failed. SIGTERM ends it in
     order: without processes that stay behind."""
@@ -76,7 +81,7 @@ def main():
     result = _Result()
     signal.signal(signal.SIGTERM, _stop)
     for test in _flat(suite):
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        if told_to_end():
             break
         if len(sys.argv) < 2 or any(part in test.id() for part in sys.argv[1:]):
             test(result)
