@@ -17,6 +17,7 @@
 #define POLL_MS 100
 #define COMMIT_MS 1000
 #define LEAVE_MS 2000
+#define QUIET_MS 7000 /* after a failure; by then the cluster has been looked at */
 
 struct kafka_group {
 	struct kafka *kafka;
@@ -27,7 +28,8 @@ struct kafka_group {
 	rd_kafka_t *rk;
 	struct thread thread;
 	bool *owned, *told; /* the group thread's */
-	int64_t commit_ms;
+	int64_t commit_ms, failed_ms;
+	bool has_failed;
 	struct lock lock;
 	bool stopping;      /* guarded by lock, as the rest */
 	int64_t *positions; /* -1: not known */
@@ -135,11 +137,33 @@ static rd_kafka_topic_partition_list_t *moved(struct kafka_group *group)
 	return list;
 }
 
+/* Inside the group thread's polls. */
+static void on_failed(struct kafka_hook *hook, rd_kafka_resp_err_t code, const char *reason)
+{
+	struct kafka_group *group = group_of(hook);
+
+	(void)code;
+	(void)reason;
+	group->has_failed = true;
+	group->failed_ms = kafka_now_ms(group->kafka);
+}
+
+/* A commit that meets no broker stays open for as long as a session, and so does the handle. */
+static bool may_commit(struct kafka_group *group)
+{
+	if (group->has_failed && kafka_now_ms(group->kafka) - group->failed_ms < QUIET_MS)
+		return false;
+	return !kafka_is_away(group->kafka);
+}
+
 /* Without a look at the outcome: the next one says more than this one did. */
 static void commit(struct kafka_group *group)
 {
-	rd_kafka_topic_partition_list_t *list = moved(group);
+	rd_kafka_topic_partition_list_t *list;
 
+	if (!may_commit(group))
+		return;
+	list = moved(group);
 	if (list->cnt > 0)
 		(void)rd_kafka_commit(group->rk, list, 1);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -241,7 +265,7 @@ static enum err_code new_group(
 		return err_set(err, ERR_NOMEM, "no memory for a group");
 	lock_init(&group->lock);
 	group->kafka = kafka;
-	group->hook = (struct kafka_hook){ .kafka = kafka, .name = "group" };
+	group->hook = (struct kafka_hook){ .kafka = kafka, .name = "group", .failed = on_failed };
 	group->partitions = partitions;
 	group->owned = calloc(count, sizeof(bool));
 	group->told = calloc(count, sizeof(bool));

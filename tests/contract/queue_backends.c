@@ -358,7 +358,7 @@ static void append_again_until_taken(struct fixture *f, enum stream stream)
 
 	while ((rc = queue_append(f->queue, stream, list, NULL)) == ERR_FULL &&
 		kit_now_ms() < deadline)
-		(void)sched_yield();
+		kit_pause();
 	assert_int_equal(rc, ERR_OK);
 }
 

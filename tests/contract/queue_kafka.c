@@ -509,7 +509,7 @@ static void wait_ready(struct house *h, bool want)
 	while ((kafka_ready(h->kit.kafka, &err) == ERR_OK) != want) {
 		assert_true(kit_now_ms() < deadline);
 		err_clear(&err);
-		sched_yield();
+		kit_pause();
 	}
 }
 

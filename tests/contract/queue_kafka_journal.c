@@ -179,7 +179,7 @@ static void wait_for_end(struct process *p, int64_t want)
 		assert_int_equal(
 			queue_journal_bounds(p->lane, deadline, &first, &end, &err), ERR_OK);
 		assert_true(kit_now_ms() < deadline);
-		(void)sched_yield();
+		kit_pause();
 	}
 	assert_int_equal(end, want);
 }

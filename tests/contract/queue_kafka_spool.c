@@ -148,7 +148,7 @@ static void pause_ms(int64_t ms)
 	const int64_t until = kit_now_ms() + ms;
 
 	while (kit_now_ms() < until)
-		(void)sched_yield();
+		kit_pause();
 }
 
 static void wait_drained(struct house *h)
@@ -156,7 +156,7 @@ static void wait_drained(struct house *h)
 	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
 
 	while (stat_of(h).records > 0 && kit_now_ms() < deadline)
-		(void)sched_yield();
+		kit_pause();
 	assert_int_equal(stat_of(h).records, 0);
 }
 
@@ -165,7 +165,7 @@ static void wait_away(struct house *h, bool is_away)
 	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
 
 	while (stat_of(h).is_away != is_away && kit_now_ms() < deadline)
-		(void)sched_yield();
+		kit_pause();
 	assert_int_equal(stat_of(h).is_away, is_away);
 }
 
@@ -274,11 +274,12 @@ static void kafka_goes_and_comes_under_load(void **state)
 
 	(void)state;
 	house_init(&h);
+	h.kit.opts.delivery_timeout_ms = 600;
 	house_open(&h);
 	kafka_kit_settle(&h.kit);
 	for (int round = 0; round < 3; round++) {
-		/* Times that meet a delivery timeout of 1500 ms in all ways. */
-		static const int64_t down_ms[] = { 700, 1700, 4000 };
+		/* Times that meet the delivery timeout in all ways. */
+		static const int64_t down_ms[] = { 300, 700, 1700 };
 		int64_t until;
 
 		for (until = kit_now_ms() + 300; kit_now_ms() < until; number += 5) {
@@ -291,7 +292,7 @@ static void kafka_goes_and_comes_under_load(void **state)
 			pause_ms(5);
 		}
 		kafka_up(&h);
-		for (until = kit_now_ms() + 1500; kit_now_ms() < until; number += 5) {
+		for (until = kit_now_ms() + 700; kit_now_ms() < until; number += 5) {
 			append(&h, number, 5);
 			pause_ms(5);
 		}
@@ -546,7 +547,7 @@ static void a_full_spool_refuses_and_recovers(void **state)
 	assert_true(stat_of(&h).bytes <= (int64_t)KIB(256));
 	deadline = kit_now_ms() + KIT_WAIT_MS;
 	while (queue_room(h.queue, STREAM_EVENTS, 100, &err) == ERR_OK && kit_now_ms() < deadline)
-		(void)sched_yield();
+		kit_pause();
 	assert_int_equal(queue_room(h.queue, STREAM_EVENTS, 100, &err), ERR_FULL);
 	assert_non_null(strstr(err.text, "/spool/max_bytes"));
 	kafka_up(&h);
@@ -577,7 +578,7 @@ static void over_age_refuses_and_is_still_drained(void **state)
 	atomic_store(&h.clock.ahead_ms, 61000);
 	deadline = kit_now_ms() + KIT_WAIT_MS;
 	while (metric_value(oldest) < 60 && kit_now_ms() < deadline)
-		(void)sched_yield();
+		kit_pause();
 	assert_true(metric_value(oldest) >= 60);
 	queue_spool_covers(h.queue, true);
 	assert_int_equal(queue_room(h.queue, STREAM_EVENTS, 100, &err), ERR_FULL);
@@ -621,7 +622,6 @@ static void closing_leaves_the_rest_in_the_log(void **state)
 
 	(void)state;
 	house_init(&h);
-	h.kit.opts.delivery_timeout_ms = 5000;
 	house_open(&h);
 	kafka_kit_settle(&h.kit);
 	append(&h, 0, 20);
@@ -650,7 +650,7 @@ static void expect_spool(struct house *h, int64_t records, int64_t refused)
 	struct spool_stat stat = stat_of(h);
 
 	while ((stat.records != records || stat.refused != refused) && kit_now_ms() < deadline) {
-		(void)sched_yield();
+		kit_pause();
 		stat = stat_of(h);
 	}
 	assert_int_equal(stat.records, records);

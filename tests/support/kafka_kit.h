@@ -12,7 +12,6 @@
 #include "../../src/queue/kafka_producer.h"
 
 #include <librdkafka/rdkafka_mock.h>
-#include <sched.h>
 
 #define KIT_TOPIC "kit.events"
 #define KIT_PARTITIONS 4

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -181,6 +182,14 @@ static inline size_t kit_sink_count(struct kit_sink *sink)
 	count = sink->count;
 	lock_give(&sink->lock);
 	return count;
+}
+
+/* Between two looks at what nobody tells: short, and no load for those who work. */
+static inline void kit_pause(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	(void)nanosleep(&pause, NULL);
 }
 
 /* Waits until this many records have completed in all. */
