@@ -200,7 +200,8 @@ static void errors_that_pass_are_not_seen(void **state)
 	for (size_t i = 0; i < 20; i++)
 		append(&h, i * 5, 5, 3);
 	expect_results(&h, 0, 100, ERR_OK);
-	kafka_kit_look_for(&h.kit, 100, BODY, &found);
+	/* The mock keeps what was sent twice. */
+	kafka_kit_look_for(&h.kit, kafka_kit_messages(&h.kit), BODY, &found);
 	for (size_t i = 0; i < 100; i++)
 		assert_true(found.times[i] >= 1);
 	house_done(&h);
@@ -365,7 +366,7 @@ static void a_lost_sequence_is_fatal_and_survived(void **state)
 	append(&h, 20, 10, 1);
 	expect_results(&h, 10, 20, ERR_OK);
 	assert_true(metric_value(renewals) > before);
-	kafka_kit_look_for(&h.kit, 30, BODY, &found);
+	kafka_kit_look_for(&h.kit, kafka_kit_messages(&h.kit), BODY, &found);
 	for (size_t i = 0; i < 30; i++)
 		assert_true(found.times[i] >= 1);
 	house_done(&h);

@@ -71,9 +71,9 @@ def _run(command, patience=PATIENCE_S, **more):
 class Kafka:
     """A cluster in a directory. `kind` is a listener: plain, tls, sasl, sasl-tls."""
 
-    def __init__(self, directory, nodes=1, tls=False, sasl=False):
+    def __init__(self, directory, nodes=1, tls=False, sasl=False, steady=False):
         self.directory = os.path.realpath(directory)
-        self._options = ["--nodes", str(nodes)] + ["--tls"] * tls + ["--sasl"] * sasl
+        self._options = ["--nodes", str(nodes)] + ["--tls"] * tls + ["--sasl"] * sasl + ["--steady"] * steady
 
     def _script(self, *words, patience=PATIENCE_S):
         return _run([SCRIPT, *words, "--dir", self.directory], patience).decode()
@@ -248,7 +248,7 @@ def shared():
     """The started broker of this run of the suite. Do not hurt it."""
     broker = _shared.get("broker")
     if broker is None:
-        broker = _shared["broker"] = Kafka(os.path.join(leaks.suite_dir(), PREFIX + "shared"))
+        broker = _shared["broker"] = Kafka(os.path.join(leaks.suite_dir(), PREFIX + "shared"), steady=True)
         # Without a runner that ends it for all files, the file that started it does.
         if "POSTERN_SUITE_RESULT" not in os.environ:
             atexit.register(broker.close)
