@@ -256,37 +256,57 @@ static bool find_items(struct mapper *m, struct json_value *out)
 	return true;
 }
 
+/* The next element, which out is about from now on. */
+static void map_element(struct mapper *m, struct scheme_events *events, struct json_value item)
+{
+	m->out->is_item = true;
+	m->out->index = events->index++;
+	m->out->body = json_whole(item);
+	eval_enter(&m->ev, item);
+	if (m->out->index >= ITEMS_MAX)
+		(void)fail(m, ERR_MALFORMED_BODY, "the array of events", "is too long");
+	else
+		map_event(m);
+}
+
+/* The first of several, or what a body that is not split means. */
+static bool map_first(struct mapper *m, struct scheme_events *events)
+{
+	struct json_value item;
+
+	if (!m->ev.scheme->splits) {
+		map_event(m);
+		return true;
+	}
+	if (!find_items(m, &events->array)) {
+		events->array.type = JSON_ABSENT;
+		map_replay(m);
+		return true;
+	}
+	if (!json_next(events->array, &events->at, &item))
+		return false;
+	map_element(m, events, item);
+	return true;
+}
+
 bool scheme_events_next(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, struct scheme_events *events,
 	struct scheme_mapped *out)
 {
 	struct mapper m = { .out = out };
-	struct json_value item;
 	bool is_first = !events->has_started;
+	struct json_value item;
 
-	if (!scheme->splits && !is_first)
-		return false;
 	events->has_started = true;
-	if (!start(&m, scheme, rq, verdict))
-		return is_first;
-	if (!scheme->splits) {
-		map_event(&m);
-		return true;
-	}
-	if (is_first && !find_items(&m, &events->array)) {
-		map_replay(&m);
-		return true;
-	}
-	if (events->array.type != JSON_ARRAY || !json_next(events->array, &events->at, &item))
+	/* At the end out stays as the last event left it. */
+	if (!is_first &&
+		(events->array.type != JSON_ARRAY || !json_next(events->array, &events->at, &item)))
 		return false;
-	out->is_item = true;
-	out->index = events->index++;
-	out->body = json_whole(item);
-	eval_enter(&m.ev, item);
-	if (out->index >= ITEMS_MAX)
-		(void)fail(&m, ERR_MALFORMED_BODY, "the array of events", "is too long");
-	else
-		map_event(&m);
+	if (!start(&m, scheme, rq, verdict))
+		return true;
+	if (is_first)
+		return map_first(&m, events);
+	map_element(&m, events, item);
 	return true;
 }
 
