@@ -74,10 +74,12 @@ struct lane_info {
 };
 void crew_lane(struct crew *crew, int32_t partition, struct lane_info *out);
 
-/* As worker_change() and worker_accept(), at the lane that has the record. Decided by the owner:
- * ERR_FENCED when that is not us. */
-MUST_CHECK enum err_code crew_change(struct crew *crew, int32_t partition,
-	enum worker_change change, enum out_target target, int64_t stream_offset, struct err *err);
+/* As worker_change() and worker_accept(), at the lane that has the record. Decided by its owner:
+ * when that is another process, it is asked in the lane's journal, and answers there. Blocks for 5
+ * s at most. ERR_OUTCOME_UNKNOWN: it has not answered; it decides within a minute or never.
+ * ERR_UNREACHABLE: the owner, here, waits for Kafka; nothing was asked. */
+MUST_CHECK enum err_code crew_change(struct crew *crew, int32_t partition, enum worker_change what,
+	enum out_target target, int64_t stream_offset, struct err *err);
 MUST_CHECK enum err_code crew_accept(struct crew *crew, int32_t partition, int64_t stream_offset,
 	struct slice headers, struct slice key, struct err *err);
 

@@ -22,7 +22,15 @@
 #define ID16_LEN 16
 #define WRITER_LEN 16
 
-enum journal_type { JOURNAL_CLAIM = 1, JOURNAL_BATCH = 2, JOURNAL_RELEASE = 3 };
+/* A COMMAND is no part of the state: anybody may write one, at any time, and no judgement finds it
+ * valid. It asks the owner for a change (ITEM_COMMAND, one), which decides it in a batch of its own
+ * (ITEM_DECIDED). Its epoch and seq are 0, its checkpoint is about nothing (offset -1). */
+enum journal_type {
+	JOURNAL_CLAIM = 1,
+	JOURNAL_BATCH = 2,
+	JOURNAL_RELEASE = 3,
+	JOURNAL_COMMAND = 4
+};
 
 struct journal_header {
 	enum journal_type type;
@@ -77,6 +85,8 @@ enum item_type {
 	ITEM_ONCE = 10,  /* reserved */
 	ITEM_ROUTE = 11,
 	ITEM_ENTRY = 12,
+	ITEM_COMMAND = 13, /* in a record of its own kind, never in a batch */
+	ITEM_DECIDED = 14,
 };
 
 /* The ledger's entry for one identity: 41 bytes. A later SEEN of the same id16 takes its place. */
@@ -164,6 +174,22 @@ struct item_entry {
 	unsigned mark;
 	struct slice event_id, source, tenant, type, entity, route;
 };
+/* What an operator asks the owner for. id16: random, so that the answer can be told apart. */
+enum command_kind { COMMAND_REPLAY = 1, COMMAND_DROP = 2, COMMAND_ACCEPT = 3 };
+struct item_command {
+	uint8_t id16[ID16_LEN];
+	enum command_kind kind;
+	enum out_target target; /* OUT_DLQ or OUT_QUARANTINE */
+	int64_t stream_offset;
+	int64_t asked_ms;          /* wall time of who asked */
+	struct slice headers, key; /* accept: in place of the record's own; empty: none */
+};
+/* The owner's answer. ERR_OK: what was asked for is in the same batch. It changes no state. */
+struct item_decided {
+	uint8_t id16[ID16_LEN];
+	enum err_code code;
+	struct slice text; /* for people */
+};
 struct item {
 	enum item_type type;
 	union {
@@ -177,6 +203,8 @@ struct item {
 		struct item_mark mark;
 		struct item_route route;
 		struct item_entry entry;
+		struct item_command command;
+		struct item_decided decided;
 	};
 };
 

@@ -132,7 +132,8 @@ MUST_CHECK enum err_code queue_journal_bounds(struct queue *queue, int64_t deadl
  * queue_follow() gives every record, valid or not, so that a checkpoint can be looked for. */
 MUST_CHECK enum err_code queue_journal_seek(
 	struct queue *queue, int64_t offset, const struct journal_state *state, struct err *err);
-/* The next valid record, whoever wrote it; what is not valid is counted and passed over. bytes
+/* The next valid record, whoever wrote it, or a command (journal.h: never valid, and given all the
+ * same); what is not valid otherwise is counted and passed over. bytes
  * empty when deadline_ms (monotonic) or a wake came first. The bytes live until the next call of
  * this or of queue_journal(). ERR_CORRUPT: the journal lost records from here on, or holds one that
  * cannot be read (told again until a seek); ERR_STOPPED; anything else may pass: call again. */
@@ -150,5 +151,13 @@ MUST_CHECK enum err_code queue_follow(
  * comes when it lost. ERR_STOPPED: queue_journal_stop() (queue_wake() does not do it). */
 MUST_CHECK enum err_code queue_journal(
 	struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
+/* For the owner between its own records: the next command that stands in the journal, without
+ * waiting; bytes empty: there is none. They live as those of queue_follow(), which gives the ones
+ * that were not taken here. ERR_FENCED as of queue_journal(): the owner is replaced. */
+MUST_CHECK enum err_code queue_journal_look(
+	struct queue *queue, struct journal_read *out, struct err *err);
+/* Append a command, from any thread. It gets there as soon as Kafka is there; nobody waits. */
+MUST_CHECK enum err_code queue_journal_ask(
+	struct queue *queue, struct slice command, struct err *err);
 /* From any thread, for good: queue_follow() and queue_journal() return ERR_STOPPED from now on. */
 void queue_journal_stop(struct queue *queue);

@@ -34,7 +34,8 @@ MUST_CHECK enum err_code worker_ready(struct worker *worker, struct err *err);
 MUST_CHECK enum err_code worker_status(struct worker *worker, struct buf *out, struct err *err);
 int64_t worker_last_turn_ms(const struct worker *worker);
 
-/* An operator's change, decided by the owner thread. Blocks until it is committed. */
+/* An operator's change, decided by the owner thread. Blocks until it is committed, for 10 s at
+ * most: ERR_OUTCOME_UNKNOWN, it may still be. */
 enum worker_change { CHANGE_REPLAY, CHANGE_DROP, CHANGE_ACCEPT };
 /* target OUT_DLQ (replay, drop) or OUT_QUARANTINE (accept, drop); stream_offset is the record's id.
  * ERR_OK when it is committed; ERR_NOT_FOUND; ERR_USAGE (already replayed or dropped; for an

@@ -118,7 +118,7 @@ enum err_code journal_open(struct slice batch, struct journal_header *out, struc
 		return err_set(err, ERR_CORRUPT,
 			"a journal batch of format %u; this program knows %d", p[AT_FORMAT],
 			JOURNAL_FORMAT);
-	if (p[AT_TYPE] < JOURNAL_CLAIM || p[AT_TYPE] > JOURNAL_RELEASE)
+	if (p[AT_TYPE] < JOURNAL_CLAIM || p[AT_TYPE] > JOURNAL_COMMAND)
 		return err_set(err, ERR_CORRUPT, "a journal batch of type %u", p[AT_TYPE]);
 	if (!items_agree(batch, get_le32(p + AT_ITEMS)))
 		return err_set(err, ERR_CORRUPT, "a journal batch with other items than it says");

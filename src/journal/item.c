@@ -150,6 +150,17 @@ static void put_entry(struct writer *w, const struct item_entry *entry)
 		w_sized(w, texts[i]);
 }
 
+static void put_command(struct writer *w, const struct item_command *command)
+{
+	w_bytes(w, command->id16, ID16_LEN);
+	w_u8(w, command->kind);
+	w_u8(w, command->target);
+	w_i64(w, command->stream_offset);
+	w_i64(w, command->asked_ms);
+	w_sized(w, command->headers);
+	w_sized(w, command->key);
+}
+
 static void put_payload(struct writer *w, const struct item *item)
 {
 	switch (item->type) {
@@ -166,6 +177,12 @@ static void put_payload(struct writer *w, const struct item *item)
 		w_sized(w, item->route.name);
 		return;
 	case ITEM_ENTRY: put_entry(w, &item->entry); return;
+	case ITEM_COMMAND: put_command(w, &item->command); return;
+	case ITEM_DECIDED:
+		w_bytes(w, item->decided.id16, ID16_LEN);
+		w_u8(w, item->decided.code);
+		w_sized(w, item->decided.text);
+		return;
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}
@@ -340,6 +357,17 @@ static void get_entry(struct cursor *c, struct item_entry *entry)
 		*texts[i] = cursor_sized(c);
 }
 
+static void get_command(struct cursor *c, struct item_command *command)
+{
+	r_id(c, command->id16);
+	command->kind = (enum command_kind)r_enum(c, COMMAND_REPLAY, COMMAND_ACCEPT);
+	command->target = (enum out_target)r_enum(c, OUT_DLQ, OUT_QUARANTINE);
+	command->stream_offset = r_i64(c);
+	command->asked_ms = r_i64(c);
+	command->headers = cursor_sized(c);
+	command->key = cursor_sized(c);
+}
+
 static void get_payload(struct cursor *c, struct item *item)
 {
 	switch (item->type) {
@@ -356,6 +384,12 @@ static void get_payload(struct cursor *c, struct item *item)
 		item->route.name = cursor_sized(c);
 		return;
 	case ITEM_ENTRY: get_entry(c, &item->entry); return;
+	case ITEM_COMMAND: get_command(c, &item->command); return;
+	case ITEM_DECIDED:
+		r_id(c, item->decided.id16);
+		item->decided.code = (enum err_code)r_enum(c, ERR_OK, ERR_CODES - 1);
+		item->decided.text = cursor_sized(c);
+		return;
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}
@@ -365,7 +399,7 @@ static void get_payload(struct cursor *c, struct item *item)
 enum err_code journal_get_item(struct slice bytes, size_t *at, struct item *out, struct err *err)
 {
 	struct cursor outer = CURSOR(slice_sub(bytes, *at, bytes.len));
-	unsigned type = r_enum(&outer, ITEM_SEEN, ITEM_ENTRY);
+	unsigned type = r_enum(&outer, ITEM_SEEN, ITEM_DECIDED);
 	struct cursor inner = CURSOR(cursor_sized(&outer));
 	struct item item = { .type = (enum item_type)type };
 

@@ -4,8 +4,12 @@
  *   BATCH(e,w,s)  valid iff e, w own and s == seq + 1    seq = s
  *   RELEASE(e,w)  valid iff e, w own                     a clean hand-over
  *
+ *   COMMAND       never valid                           nothing: it asks, the owner's batch decides
+ *
  * Every reader folds to the same state: a repeated batch is ignored by its seq, a late one of an
- * earlier owner by its epoch. Deliberately not here: what the items do. */
+ * earlier owner by its epoch. To the fold a command is one of those: a record that stands in the
+ * log and is passed over, as the models have it (tests/model). Deliberately not here: what the
+ * items do. */
 #include "postern/journal.h"
 
 static bool owns(const struct journal_state *state, const struct journal_header *header)
@@ -35,6 +39,7 @@ bool journal_judge(struct journal_state *state, const struct journal_header *hea
 			return false;
 		state->released = true;
 		return true;
+	case JOURNAL_COMMAND: return false;
 	}
 	return false;
 }

@@ -4,6 +4,7 @@
  *   append --> ... --> read on --> own record, valid        given back
  *     ^                   |------> own record, not valid    fenced: it came too late
  *     |                   |------> valid, but not ours      fenced; held for the next follow
+ *     |                   |------> a command                kept for the next look or follow
  *     |                   +------> not valid                counted, passed over
  *     +-- an append that failed goes out again, the same bytes: a second copy is not valid
  *
@@ -48,6 +49,20 @@ static void appended(void *ctx, struct record *list)
 	kafka_reader_wake(&lane->journal.reader);
 }
 
+/* Who asked waits for the answer in the journal, whatever becomes of this. */
+static void asked(void *ctx, struct record *list)
+{
+	(void)ctx;
+	(void)list;
+}
+
+static void drop_commands(struct lane_journal *j)
+{
+	for (size_t i = 0; i < j->command_count; i++)
+		drop(&j->commands[i]);
+	j->command_count = 0;
+}
+
 enum err_code kafka_journal_init(struct kafka_lane *lane, struct err *err)
 {
 	struct lane_journal *j = &lane->journal;
@@ -60,6 +75,7 @@ enum err_code kafka_journal_init(struct kafka_lane *lane, struct err *err)
 	};
 
 	kafka_sink_open(&j->sink, appended, lane);
+	kafka_sink_open(&j->asked, asked, lane);
 	j->ignored = metric_series(METRIC_JOURNAL_IGNORED, NULL, NULL);
 	return kafka_reader_init(&j->reader, lane->kafka, &opts, err);
 }
@@ -69,8 +85,11 @@ void kafka_journal_done(struct kafka_lane *lane)
 	struct lane_journal *j = &lane->journal;
 
 	/* What is under way may get there or not: nobody waits for it any more. */
-	if (j->reader.rkt)
+	if (j->reader.rkt) {
 		kafka_sink_forget(lane->kafka->producers[KAFKA_KIND_JOURNAL], &j->sink);
+		kafka_sink_forget(lane->kafka->producers[KAFKA_KIND_JOURNAL], &j->asked);
+	}
+	drop_commands(j);
 	drop(&j->given);
 	drop(&j->held);
 	kafka_reader_done(&j->reader);
@@ -93,6 +112,7 @@ enum err_code kafka_journal_seek(
 	(void)err;
 	drop(&j->given);
 	drop(&j->held);
+	drop_commands(j);
 	err_clear(&j->broken);
 	j->unjudged = state == NULL;
 	j->state = state ? *state : (struct journal_state){ .epoch = 0 };
@@ -143,7 +163,7 @@ static struct slice bytes_of(const rd_kafka_message_t *message)
 
 /* The next record, judged: the state has moved on when it is valid. *out NULL: none came. */
 static enum err_code read_one(struct lane_journal *j, int64_t deadline_ms, rd_kafka_message_t **out,
-	bool *out_valid, struct err *err)
+	enum lane_record *out_kind, struct err *err)
 {
 	struct journal_header header;
 	struct err own = ERR_INIT;
@@ -151,7 +171,7 @@ static enum err_code read_one(struct lane_journal *j, int64_t deadline_ms, rd_ka
 	enum err_code rc = kafka_reader_next(&j->reader, deadline_ms, &message, &own);
 
 	*out = NULL;
-	*out_valid = false;
+	*out_kind = LANE_IGNORED;
 	if (rc == ERR_OK && message) {
 		rc = journal_open(bytes_of(message), &header, &own);
 		if (rc != ERR_OK) {
@@ -164,8 +184,10 @@ static enum err_code read_one(struct lane_journal *j, int64_t deadline_ms, rd_ka
 		err_ignored(remember(j, &own));
 	if (rc != ERR_OK)
 		return err_set(err, rc, "%s", own.text);
-	if (message)
-		*out_valid = j->unjudged || journal_judge(&j->state, &header);
+	if (message && (j->unjudged || journal_judge(&j->state, &header)))
+		*out_kind = LANE_VALID;
+	else if (message && header.type == JOURNAL_COMMAND)
+		*out_kind = LANE_COMMAND;
 	*out = message;
 	return ERR_OK;
 }
@@ -200,23 +222,38 @@ static enum err_code give_held(struct lane_journal *j, struct journal_read *out)
 	return ERR_OK;
 }
 
+/* The oldest one that was read while something else was waited for. */
+static bool give_command(struct lane_journal *j, struct journal_read *out)
+{
+	rd_kafka_message_t *first = j->commands[0];
+
+	if (j->command_count == 0)
+		return false;
+	j->command_count--;
+	memmove(j->commands, j->commands + 1, j->command_count * sizeof(j->commands[0]));
+	give(j, first, out);
+	return true;
+}
+
 enum err_code kafka_journal_follow(
 	struct queue *queue, int64_t deadline_ms, struct journal_read *out, struct err *err)
 {
 	struct lane_journal *j = journal_of(queue);
 	rd_kafka_message_t *message = NULL;
 	enum err_code rc = stopped(kafka_lane_of(queue), err);
-	bool valid = false;
+	enum lane_record kind = LANE_IGNORED;
 
+	if (rc == ERR_OK && give_command(j, out))
+		return ERR_OK;
 	if (rc == ERR_OK && j->held)
 		return give_held(j, out);
 	if (rc == ERR_OK)
 		rc = remembered(j, err);
-	while (rc == ERR_OK && !valid) {
-		rc = read_one(j, deadline_ms, &message, &valid, err);
+	while (rc == ERR_OK && kind == LANE_IGNORED) {
+		rc = read_one(j, deadline_ms, &message, &kind, err);
 		if (rc != ERR_OK || !message)
 			break;
-		if (!valid)
+		if (kind == LANE_IGNORED)
 			ignore(j, message);
 	}
 	if (rc == ERR_OK && !message)
@@ -303,13 +340,17 @@ static enum err_code fenced(struct kafka_lane *lane, const rd_kafka_message_t *b
 }
 
 /* A record came while ours is under way. *out_done: ours, and valid. */
-static enum err_code compare(struct kafka_lane *lane, rd_kafka_message_t *message, bool valid,
-	struct slice batch, struct journal_read *out, struct err *err)
+static enum err_code compare(struct kafka_lane *lane, rd_kafka_message_t *message,
+	enum lane_record kind, struct slice batch, struct journal_read *out, struct err *err)
 {
 	struct lane_journal *j = &lane->journal;
-	const bool ours = slice_eq(bytes_of(message), batch);
+	const bool ours = slice_eq(bytes_of(message), batch), valid = kind == LANE_VALID;
 	enum err_code rc;
 
+	if (kind == LANE_COMMAND && j->command_count < LANE_COMMANDS) {
+		j->commands[j->command_count++] = message;
+		return ERR_OK;
+	}
 	if (ours && valid) {
 		give(j, message, out);
 		return ERR_OK;
@@ -335,11 +376,11 @@ static enum err_code read_back(
 	while (rc == ERR_OK && out->bytes.len == 0) {
 		struct err own = ERR_INIT;
 		rd_kafka_message_t *message;
-		bool valid;
+		enum lane_record kind;
 
-		rc = read_one(j, kafka_now_ms(lane->kafka) + WATCH_MS, &message, &valid, &own);
+		rc = read_one(j, kafka_now_ms(lane->kafka) + WATCH_MS, &message, &kind, &own);
 		if (rc == ERR_OK && message)
-			rc = compare(lane, message, valid, batch, out, err);
+			rc = compare(lane, message, kind, batch, out, err);
 		else if (rc == ERR_OK)
 			rc = look_around(lane, batch, err);
 		else
@@ -369,4 +410,56 @@ enum err_code kafka_journal_append(
 	(void)append_failed(lane);
 	rc = put(lane, batch, err);
 	return rc == ERR_OK ? read_back(lane, batch, out, err) : rc;
+}
+
+/* ---- commands ---- */
+
+enum err_code kafka_journal_look(struct queue *queue, struct journal_read *out, struct err *err)
+{
+	struct kafka_lane *lane = kafka_lane_of(queue);
+	struct lane_journal *j = &lane->journal;
+	enum err_code rc = remembered(j, err);
+
+	if (rc == ERR_OK && give_command(j, out))
+		return ERR_OK;
+	if (rc == ERR_OK && j->held)
+		return fenced(lane, j->held, err);
+	while (rc == ERR_OK) {
+		enum lane_record kind;
+		struct err own = ERR_INIT;
+		rd_kafka_message_t *message;
+
+		rc = read_one(j, 0, &message, &kind, &own);
+		if (rc != ERR_OK) /* what passes is for the next append to wait out */
+			return passes(rc) ? ERR_OK : err_set(err, rc, "%s", own.text);
+		if (!message)
+			break;
+		if (kind == LANE_IGNORED) {
+			ignore(j, message);
+		} else if (kind == LANE_VALID) {
+			j->held = message;
+			return fenced(lane, message, err);
+		} else {
+			give(j, message, out);
+			break;
+		}
+	}
+	return rc;
+}
+
+enum err_code kafka_journal_ask(struct queue *queue, struct slice command, struct err *err)
+{
+	struct kafka_lane *lane = kafka_lane_of(queue);
+	const struct kafka_target target = {
+		.topic = lane->kafka->topics[KAFKA_TOPIC_JOURNAL],
+		.partition = lane->partition,
+		.sink = &lane->journal.asked,
+	};
+	enum err_code rc = stopped(lane, err);
+
+	if (rc == ERR_OK && command.len > JOURNAL_BATCH_MAX)
+		rc = err_set(err, ERR_LIMIT, "a command of %zu bytes", command.len);
+	return rc == ERR_OK ? kafka_producer_put(lane->kafka->producers[KAFKA_KIND_JOURNAL],
+				      &target, command, err)
+			    : rc;
 }

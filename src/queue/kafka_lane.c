@@ -380,6 +380,8 @@ static const struct queue_ops lane_ops = {
 	.journal_seek = kafka_journal_seek,
 	.follow = kafka_journal_follow,
 	.journal = kafka_journal_append,
+	.journal_look = kafka_journal_look,
+	.journal_ask = kafka_journal_ask,
 	.journal_stop = kafka_journal_stop,
 	.close = lane_close,
 };

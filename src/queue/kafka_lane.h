@@ -59,13 +59,17 @@ struct lane_stream {
 /* ---- the journal -------------------------------------------------------------------------------
  */
 
+#define LANE_COMMANDS 256 /* read while an append was waited for; more of them are not heard */
+enum lane_record { LANE_IGNORED, LANE_VALID, LANE_COMMAND };
 struct lane_journal {
 	struct kafka_reader reader;
-	struct kafka_sink sink;
+	struct kafka_sink sink, asked;
 	struct journal_state state;       /* the fold of all that was read */
 	bool unjudged;                    /* the state is not known */
 	rd_kafka_message_t *given, *held; /* the last one given; read, and to be given next */
-	struct err broken;                /* once told, told always */
+	rd_kafka_message_t *commands[LANE_COMMANDS]; /* read, and to be given before what is held */
+	size_t command_count;
+	struct err broken; /* once told, told always */
 	struct metric *ignored;
 	/* The lane's, guarded by its lock. */
 	bool stopped, failed; /* failed: an append did not get there */
@@ -108,6 +112,8 @@ enum err_code kafka_journal_follow(
 	struct queue *queue, int64_t deadline_ms, struct journal_read *out, struct err *err);
 enum err_code kafka_journal_append(
 	struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
+enum err_code kafka_journal_look(struct queue *queue, struct journal_read *out, struct err *err);
+enum err_code kafka_journal_ask(struct queue *queue, struct slice command, struct err *err);
 void kafka_journal_stop(struct queue *queue);
 
 /* kafka_group.c: pass a position on to the group that this process is in, if it is in one. */

@@ -180,6 +180,18 @@ enum err_code queue_journal(
 	return rc;
 }
 
+enum err_code queue_journal_look(struct queue *queue, struct journal_read *out, struct err *err)
+{
+	*out = (struct journal_read){ .offset = 0 };
+	return queue_keeps_journal(queue) ? queue->ops->journal_look(queue, out, err) : ERR_OK;
+}
+
+enum err_code queue_journal_ask(struct queue *queue, struct slice command, struct err *err)
+{
+	assert(queue_keeps_journal(queue));
+	return queue->ops->journal_ask(queue, command, err);
+}
+
 void queue_journal_stop(struct queue *queue)
 {
 	if (queue_keeps_journal(queue))

@@ -44,6 +44,9 @@ struct queue_ops {
 		struct err *err);
 	enum err_code (*journal)(
 		struct queue *queue, struct slice batch, struct journal_read *out, struct err *err);
+	enum err_code (*journal_look)(
+		struct queue *queue, struct journal_read *out, struct err *err);
+	enum err_code (*journal_ask)(struct queue *queue, struct slice command, struct err *err);
 	void (*journal_stop)(struct queue *queue);
 	void (*close)(struct queue *queue); /* frees it */
 };

@@ -306,6 +306,8 @@ enum err_code fold_item(struct store *store, const struct item *item, struct err
 	case ITEM_MARK: return fold_mark(store, item, err);
 	case ITEM_ROUTE: return fold_route(store, item, err);
 	case ITEM_ENTRY: return fold_item_entry(store, item, err);
+	case ITEM_DECIDED: return ERR_OK; /* for who asked: nothing is to be remembered */
+	case ITEM_COMMAND:                /* none of a batch's */
 	case ITEM_ANSWER:
 	case ITEM_ONCE: break;
 	}

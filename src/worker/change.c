@@ -14,17 +14,52 @@
 
 void worker_change_answer(struct worker *w, struct change_note *change)
 {
+	bool left;
+
+	if (change->is_command) {
+		w->tenure.decided(w->tenure.ctx, change);
+		command_decided(w->tenure.commands, change->id16);
+		return;
+	}
 	lock_take(&w->inbox.lock);
 	change->done = true;
+	left = change->left;
 	/* Under the lock: the asker may be gone right after it. */
 	cond_signal(&change->finished);
 	lock_give(&w->inbox.lock);
+	if (left)
+		worker_change_free(change);
 }
 
+/* The answer to a command stands beside what it asked for. */
+static void add_decided(struct worker *w, const struct change_note *change)
+{
+	struct item item = { .type = ITEM_DECIDED,
+		.decided = {
+			.code = change->result.code, .text = slice_str(change->result.text) } };
+
+	memcpy(item.decided.id16, change->id16, ID16_LEN);
+	worker_batch_add(w, &item);
+}
+
+static void with_the_batch(struct worker *w, struct change_note *change)
+{
+	if (change->is_command)
+		add_decided(w, change);
+	STAILQ_INSERT_TAIL(&w->batch.changes, change, link);
+	w->batch.urgent = true;
+}
+
+/* Nothing is to be committed; but a command's answer is read in the journal. */
 static void refuse(struct worker *w, struct change_note *change)
 {
 	assert(change->result.code != ERR_OK);
-	worker_change_answer(w, change);
+	if (!change->is_command)
+		worker_change_answer(w, change);
+	else if (change->result.code == ERR_STOPPED || w->broken)
+		err_clear(&change->result); /* for the next owner */
+	else
+		with_the_batch(w, change);
 }
 
 static enum err_code find_entry(struct worker *w, const struct change_note *change,
@@ -34,17 +69,18 @@ static enum err_code find_entry(struct worker *w, const struct change_note *chan
 		[MARK_REPLAYED] = "replayed", [MARK_DROPPED] = "dropped"
 	};
 	struct err none = ERR_INIT;
-	enum err_code rc = store_entry_next(
-		w->store, change->target, change->stream_offset, &w->text, out, &none);
+	enum err_code rc = store_entry_next(w->store, change->request.target,
+		change->request.stream_offset, &w->text, out, &none);
 
-	if (rc == ERR_NOT_FOUND || (rc == ERR_OK && out->stream_offset != change->stream_offset))
+	if (rc == ERR_NOT_FOUND ||
+		(rc == ERR_OK && out->stream_offset != change->request.stream_offset))
 		return err_set(err, ERR_NOT_FOUND, "there is no record %lld",
-			(long long)change->stream_offset);
+			(long long)change->request.stream_offset);
 	if (rc != ERR_OK)
 		return err_set(err, rc, "%s", none.text);
 	if (out->mark != 0)
 		return err_set(err, ERR_USAGE, "record %lld was already %s",
-			(long long)change->stream_offset,
+			(long long)change->request.stream_offset,
 			out->mark < ARRAY_LEN(marks) ? marks[out->mark] : "marked");
 	return ERR_OK;
 }
@@ -52,8 +88,8 @@ static enum err_code find_entry(struct worker *w, const struct change_note *chan
 static void add_mark(struct worker *w, const struct change_note *change, enum mark mark)
 {
 	const struct item item = { .type = ITEM_MARK,
-		.mark = { .target = change->target,
-			.stream_offset = change->stream_offset,
+		.mark = { .target = change->request.target,
+			.stream_offset = change->request.stream_offset,
 			.mark = mark,
 			.time_ms = w->wall_ms } };
 
@@ -65,12 +101,13 @@ static void add_mark(struct worker *w, const struct change_note *change, enum ma
 static enum err_code new_headers(struct worker *w, const struct change_note *change,
 	const struct store_entry *entry, struct slice headers, struct err *err)
 {
-	const char *why = change->change == CHANGE_ACCEPT ? err_name(entry->reason) : "replay";
+	const char *why =
+		change->request.change == CHANGE_ACCEPT ? err_name(entry->reason) : "replay";
 	enum err_code rc;
 
 	buf_reset(&w->marked);
 	rc = event_with_mark(headers, EVENT_MARK_REDRIVE, slice_str(why), &w->marked, err);
-	if (rc != ERR_OK || change->change != CHANGE_ACCEPT)
+	if (rc != ERR_OK || change->request.change != CHANGE_ACCEPT)
 		return rc;
 	buf_reset(&w->identity);
 	rc = event_with_mark(
@@ -100,10 +137,10 @@ static enum err_code check_identity(
 static enum err_code check_accept(struct worker *w, const struct change_note *change,
 	const struct store_entry *entry, struct work *work, struct err *err)
 {
-	if (change->headers.len == 0 && worker_outs_refusal(entry->reason))
+	if (change->request.headers.len == 0 && worker_outs_refusal(entry->reason))
 		return err_set(err, ERR_USAGE,
 			"record %lld was refused when it came: it has to be verified again",
-			(long long)change->stream_offset);
+			(long long)change->request.stream_offset);
 	/* Its signed bytes are known as another event's, and stay that one's. */
 	if (entry->reason == ERR_REPLAY_DETECTED)
 		work->has_replay = false;
@@ -136,12 +173,12 @@ static enum err_code prepare(struct worker *w, const struct change_note *change,
 		rc = worker_work_identify(w, work, err);
 	if (rc != ERR_OK)
 		return err_set(err, ERR_USAGE, "record %lld cannot be read",
-			(long long)change->stream_offset);
+			(long long)change->request.stream_offset);
 	work->offset = entry->offset;
-	work->redrive = (uint64_t)change->stream_offset + 1;
+	work->redrive = (uint64_t)change->request.stream_offset + 1;
 	work->route = route_of(w, entry, &work->event);
 	worker_work_digest(w, work);
-	if (change->change == CHANGE_ACCEPT)
+	if (change->request.change == CHANGE_ACCEPT)
 		return check_accept(w, change, entry, work, err);
 	/* Its replay identity was written when it died. */
 	work->has_replay = false;
@@ -158,11 +195,11 @@ static enum err_code redrive(struct worker *w, struct change_note *change, struc
 
 	if (rc == ERR_OK)
 		rc = queue_lookup(w->queue,
-			change->target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE,
-			change->stream_offset, &w->copy, &record, err);
-	if (rc == ERR_OK && change->headers.len > 0) {
-		record.headers = change->headers;
-		record.key = change->key;
+			change->request.target == OUT_DLQ ? STREAM_DLQ : STREAM_QUARANTINE,
+			change->request.stream_offset, &w->copy, &record, err);
+	if (rc == ERR_OK && change->request.headers.len > 0) {
+		record.headers = change->request.headers;
+		record.key = change->request.key;
 	}
 	if (rc == ERR_OK)
 		rc = prepare(w, change, &entry, &record, err);
@@ -193,9 +230,10 @@ static enum err_code drop(struct worker *w, struct change_note *change, struct e
 
 static enum err_code fits(const struct change_note *change, struct err *err)
 {
-	const bool dlq = change->target == OUT_DLQ;
+	const bool dlq = change->request.target == OUT_DLQ;
 
-	if ((change->change == CHANGE_REPLAY && !dlq) || (change->change == CHANGE_ACCEPT && dlq))
+	if ((change->request.change == CHANGE_REPLAY && !dlq) ||
+		(change->request.change == CHANGE_ACCEPT && dlq))
 		return err_set(
 			err, ERR_USAGE, "dead letters are replayed, quarantined records accepted");
 	return ERR_OK;
@@ -209,13 +247,11 @@ void worker_change_decide(struct worker *w, struct change_note *change)
 	if (rc == ERR_OK && (w->stopping || w->broken))
 		rc = err_set(&err, ERR_STOPPED, "the worker is stopping");
 	if (rc == ERR_OK)
-		rc = change->change == CHANGE_DROP ? drop(w, change, &err)
-						   : redrive(w, change, &err);
+		rc = change->request.change == CHANGE_DROP ? drop(w, change, &err)
+							   : redrive(w, change, &err);
 	change->result = err;
-	if (rc != ERR_OK) {
+	if (rc != ERR_OK)
 		refuse(w, change);
-		return;
-	}
-	STAILQ_INSERT_TAIL(&w->batch.changes, change, link);
-	w->batch.urgent = true;
+	else
+		with_the_batch(w, change);
 }

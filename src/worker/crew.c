@@ -16,6 +16,7 @@
 	       */
 #define GRACE_MS 5000
 #define RELOAD_MS 2000 /* all lanes; those that wait for Kafka take it up later */
+#define CHANGE_MS 5000 /* an operator's; longer than a takeover takes */
 #define GENERATION 1
 #define TEXT_MAX MIB(1)
 
@@ -188,6 +189,8 @@ static void init_lanes(struct crew *crew, size_t count)
 		lane->partition = (int32_t)i;
 		lane->batch = BUF_INIT(JOURNAL_BATCH_MAX);
 		lane->text = BUF_INIT(TEXT_MAX);
+		TAILQ_INIT(&lane->commands);
+		TAILQ_INIT(&lane->asks);
 		lane->last_turn_ms = crew_now_ms(crew);
 		lock_init(&lane->lock);
 		cond_init(&lane->changed);
@@ -297,73 +300,64 @@ static void give_back(struct lane *lane)
 	lock_give(&lane->lock);
 }
 
-static enum err_code not_ours(const struct lane *lane, struct err *err)
-{
-	return err_set(
-		err, ERR_FENCED, "partition %d is worked by another process", lane->partition);
-}
-
-/* For a change, which blocks until it is committed: not while Kafka is away. */
-static struct worker *borrow_for_change(struct lane *lane, struct err *err)
-{
-	struct worker *w = borrow(lane);
-
-	if (!w) {
-		err_ignored(not_ours(lane, err));
-	} else if (worker_waits_long(w)) {
-		give_back(lane);
-		w = NULL;
-		err_ignored(err_set(
-			err, ERR_UNREACHABLE, "partition %d waits for Kafka", lane->partition));
-	}
-	return w;
-}
-
-/* A worker that lost its lane meanwhile did nothing. */
-static enum err_code result_of(const struct lane *lane, struct worker *w, enum err_code rc,
-	struct err *own, struct err *err)
-{
-	if (rc == ERR_STOPPED && worker_failed(w, NULL) == ERR_FENCED)
-		return not_ours(lane, err);
-	return rc == ERR_OK ? ERR_OK : err_set(err, rc, "%s", own->text);
-}
-
 struct lane *crew_lane_of(struct crew *crew, int32_t partition)
 {
 	assert(partition >= 0 && (size_t)partition < crew->lane_count);
 	return &crew->lanes[partition];
 }
 
-enum err_code crew_change(struct crew *crew, int32_t partition, enum worker_change change,
-	enum out_target target, int64_t stream_offset, struct err *err)
+/* By the worker that has the lane here; *out_gone: there is none, or it lost it and did nothing. */
+static enum err_code change_here(struct lane *lane, const struct change_request *request,
+	int64_t deadline_ms, bool *out_gone, struct err *err)
 {
-	struct lane *lane = crew_lane_of(crew, partition);
-	struct err why = ERR_INIT, own = ERR_INIT;
-	struct worker *w = borrow_for_change(lane, &why);
+	struct worker *w = borrow(lane);
+	struct err own = ERR_INIT;
 	enum err_code rc;
 
+	*out_gone = !w;
 	if (!w)
-		return err_set(err, why.code, "%s", why.text);
-	rc = worker_change(w, change, target, stream_offset, &own);
-	rc = result_of(lane, w, rc, &own, err);
+		return ERR_OK;
+	if (worker_waits_long(w))
+		rc = err_set(
+			&own, ERR_UNREACHABLE, "partition %d waits for Kafka", lane->partition);
+	else
+		rc = worker_change_until(w, request, deadline_ms, &own);
+	*out_gone = rc == ERR_STOPPED && worker_failed(w, NULL) == ERR_FENCED;
 	give_back(lane);
-	return rc;
+	return rc == ERR_OK || *out_gone ? ERR_OK : err_set(err, rc, "%s", own.text);
+}
+
+static enum err_code change(
+	struct crew *crew, int32_t partition, const struct change_request *request, struct err *err)
+{
+	struct lane *lane = crew_lane_of(crew, partition);
+	const int64_t deadline_ms = crew_now_ms(crew) + CHANGE_MS;
+	bool gone;
+	enum err_code rc = change_here(lane, request, deadline_ms, &gone, err);
+
+	return gone ? lane_ask_owner(lane, request, deadline_ms, err) : rc;
+}
+
+enum err_code crew_change(struct crew *crew, int32_t partition, enum worker_change what,
+	enum out_target target, int64_t stream_offset, struct err *err)
+{
+	const struct change_request request = {
+		.change = what, .target = target, .stream_offset = stream_offset
+	};
+
+	return change(crew, partition, &request, err);
 }
 
 enum err_code crew_accept(struct crew *crew, int32_t partition, int64_t stream_offset,
 	struct slice headers, struct slice key, struct err *err)
 {
-	struct lane *lane = crew_lane_of(crew, partition);
-	struct err why = ERR_INIT, own = ERR_INIT;
-	struct worker *w = borrow_for_change(lane, &why);
-	enum err_code rc;
+	const struct change_request request = { .change = CHANGE_ACCEPT,
+		.target = OUT_QUARANTINE,
+		.stream_offset = stream_offset,
+		.headers = headers,
+		.key = key };
 
-	if (!w)
-		return err_set(err, why.code, "%s", why.text);
-	rc = worker_accept(w, stream_offset, headers, key, &own);
-	rc = result_of(lane, w, rc, &own, err);
-	give_back(lane);
-	return rc;
+	return change(crew, partition, &request, err);
 }
 
 /* Those that run take it up; those that come begin with it. */
@@ -451,6 +445,7 @@ static void close_lane(struct lane *lane)
 	store_close(&lane->store);
 	for (size_t i = 0; i < lane->old_count; i++)
 		store_close(&lane->old[i]);
+	command_free(&lane->commands);
 	buf_done(&lane->batch);
 	buf_done(&lane->text);
 	cond_done(&lane->changed);

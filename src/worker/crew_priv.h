@@ -6,6 +6,7 @@
  *   lane.c         a lane's thread: open the store, follow the journal, claim, own
  *   lane_begin.c   where following begins: the store as it is, or a fold from a checkpoint
  *   lane_claim.c   when a lane is claimed, and the claim itself
+ *   lane_ask.c     changes that the owner of a lane is asked for in its journal
  *   lane_store.c   the lane's store: commits, upkeep, setting aside
  *
  * Threads: a lane's members belong to its thread, but for those under its lock. Lock order: crew,
@@ -22,6 +23,7 @@
 #define CREW_LIVES 8
 
 struct crew;
+struct lane_ask;
 struct lane {
 	struct crew *crew;
 	int32_t partition;
@@ -48,6 +50,7 @@ struct lane {
 	int64_t upkeep_ms, told_ms;
 	uint64_t random;
 	struct buf batch, text;
+	struct command_list commands; /* while a worker owns it, that one's */
 
 	struct lock lock;
 	struct cond changed;
@@ -56,10 +59,12 @@ struct lane {
 		*store; /* written by the lane's thread alone, which reads it without the lock */
 	struct worker *worker;
 	size_t users; /* of the worker, beside the lane's thread */
+	TAILQ_HEAD(, lane_ask) asks;
 	bool assigned, leave, stop, worker_ended, over;
 	int64_t assigned_ms, stop_deadline_ms;
 	struct lane_info info;
 	struct store_totals totals;
+	_Atomic size_t ask_count;
 	_Atomic int64_t last_turn_ms;
 	_Atomic bool waits; /* for its claim, however long Kafka is away */
 };
@@ -125,6 +130,16 @@ MUST_CHECK enum err_code lane_is_whole(const struct lane *lane, struct err *err)
 /* lane_claim.c */
 bool lane_wants_claim(struct lane *lane);
 MUST_CHECK enum err_code lane_claim(struct lane *lane, struct err *err);
+
+/* lane_ask.c */
+/* Ask for a change in the journal and wait for the owner's answer. ERR_OUTCOME_UNKNOWN: there was
+ * none until deadline_ms. Any thread. */
+MUST_CHECK enum err_code lane_ask_owner(struct lane *lane, const struct change_request *request,
+	int64_t deadline_ms, struct err *err);
+void lane_answered(
+	struct lane *lane, const uint8_t id16[ID16_LEN], enum err_code code, struct slice text);
+/* A batch was folded. */
+void lane_hear_answers(struct lane *lane, struct slice record);
 
 /* lane_store.c */
 MUST_CHECK enum err_code lane_store_open(struct lane *lane, struct err *err);

@@ -97,6 +97,16 @@ static enum err_code check_shape(
 		lane->partition, header->partitions, log->partitions);
 }
 
+/* No part of the state, and nothing of its owner's. */
+static void hear_command(struct lane *lane, const struct journal_read *read)
+{
+	const struct clock *clock = lane->crew->opts.clock;
+
+	store_passed(lane->store, read->next_offset);
+	store_applied(lane->store, &lane->state);
+	command_hear(&lane->commands, read->bytes, clock->wall_ms(clock));
+}
+
 enum err_code lane_fold(struct lane *lane, const struct journal_read *read, struct err *err)
 {
 	const struct store_read place = { read->time_ms, read->next_offset };
@@ -106,6 +116,10 @@ enum err_code lane_fold(struct lane *lane, const struct journal_read *read, stru
 
 	if (rc == ERR_OK)
 		rc = check_shape(lane, &header, err);
+	if (rc == ERR_OK && header.type == JOURNAL_COMMAND) {
+		hear_command(lane, read);
+		return ERR_OK;
+	}
 	if (rc == ERR_OK)
 		rc = lane_blame_store(
 			lane, store_apply_read(lane->store, read->bytes, &place, err));
@@ -115,6 +129,8 @@ enum err_code lane_fold(struct lane *lane, const struct journal_read *read, stru
 	lane->heard_ms = crew_now_ms(lane->crew);
 	lane->waits_ms = 0;
 	crew_heard(lane->crew, header.writer);
+	if (header.type == JOURNAL_BATCH)
+		lane_hear_answers(lane, read->bytes);
 	if (header.type != JOURNAL_CLAIM)
 		return ERR_OK;
 	lane->claimed = memcmp(header.writer, lane->crew->writer, WRITER_LEN) == 0;
@@ -208,6 +224,12 @@ static void worker_ended(void *ctx)
 	lock_give(&lane->lock);
 }
 
+/* On the worker's thread too. */
+static void worker_decided(void *ctx, const struct change_note *command)
+{
+	lane_answered(ctx, command->id16, command->result.code, slice_str(command->result.text));
+}
+
 static enum err_code start_worker(struct lane *lane, struct worker **out, struct err *err)
 {
 	struct crew *crew = lane->crew;
@@ -217,6 +239,8 @@ static enum err_code start_worker(struct lane *lane, struct worker **out, struct
 		.beat_ms = crew->opts.beat_ms,
 		.idle_beat_ms = crew->opts.idle_beat_ms,
 		.unclean = lane->unclean,
+		.commands = &lane->commands,
+		.decided = worker_decided,
 		.ended = worker_ended,
 		.ctx = lane };
 	struct config *config = crew_config(crew);

@@ -7,9 +7,10 @@
  *
  * An owner with nothing to do writes next to nothing, so silence alone says nothing: it counts from
  * when something waits that a living owner would have spoken of by now (events behind its position,
- * a parked event that is due, an output to be published). A living one that comes out of idleness
- * speaks at once, before it calls anybody (batch.c). tests/model/postern_idle.pml has the rule.
- * Even one with nothing to do is heard now and then: who is not has gone.
+ * a parked event that is due, an output to be published, an operator's command). A living one that
+ * comes out of idleness speaks at once, before it calls anybody (batch.c).
+ * tests/model/postern_idle.pml has the rule. Even one with nothing to do is heard now and then: who
+ * is not has gone.
  *
  * A claim is safe at any time, so all of this is about peace, not about safety. Silence counts only
  * when the journal's end, asked now, is where we stand: otherwise it is us who hear nothing. */
@@ -49,12 +50,13 @@ static bool silence_is_real(struct lane *lane)
 	return false;
 }
 
-static bool something_waits(const struct lane *lane)
+static bool something_waits(struct lane *lane)
 {
 	const struct clock *clock = lane->crew->opts.clock;
 	int64_t end;
 
-	if (store_parked_next(lane->store) <= clock->wall_ms(clock) || lane->totals.outs > 0)
+	if (store_parked_next(lane->store) <= clock->wall_ms(clock) || lane->totals.outs > 0 ||
+		command_next(&lane->commands, clock->wall_ms(clock)))
 		return true;
 	return queue_events_end(lane->queue, LOOK_MS, &end, NULL) == ERR_OK &&
 	       end > lane->state.next_offset;

@@ -11,6 +11,7 @@
 #include <assert.h>
 
 #define BOARD_MS 50
+#define LOOK_MS 250        /* what is asked in the journal may wait so long */
 #define STOP_MARGIN_MS 250 /* of the time to stop in, for the last commit and the release */
 
 void worker_times(struct worker *w)
@@ -157,6 +158,18 @@ static void upkeep(struct worker *w)
 		maintain(w);
 }
 
+/* What is asked in the journal, and whether somebody else has claimed the lane meanwhile. */
+static void hear(struct worker *w)
+{
+	if (!w->journaled || w->stopping || w->broken)
+		return;
+	if (w->mono_ms >= w->look_ms) {
+		w->look_ms = w->mono_ms + LOOK_MS;
+		worker_commands_look(w);
+	}
+	worker_commands_take(w);
+}
+
 /* ---- one turn ---------------------------------------------------------------------- */
 
 static int64_t next_wake(const struct worker *w)
@@ -169,6 +182,8 @@ static int64_t next_wake(const struct worker *w)
 	if (stuck(w))
 		return at;
 	at = worker_sooner(at, w->upkeep_ms);
+	if (w->journaled && !w->stopping)
+		at = worker_sooner(at, w->look_ms);
 	if (w->journaled)
 		at = worker_sooner(
 			at, worker_sooner(worker_batch_beat_at(w), worker_batch_settle_at(w)));
@@ -242,6 +257,8 @@ static bool turn(struct worker *w, struct note_list *notes)
 	if (!stuck(w)) {
 		worker_batch_beat(w);
 		handle_notes(w, notes);
+		if (!stuck(w))
+			hear(w);
 		if (!w->broken && !stuck(w))
 			backlog = work_now(w);
 	}
@@ -296,6 +313,13 @@ static void hand_over(struct worker *w)
 	worker_batch_settle(w, true);
 }
 
+/* Is it known that the open batch was not committed? Not of one that was sent and did not come
+ * back; but where somebody else's record came first it does not count. */
+static bool is_known(struct worker *w)
+{
+	return w->batch.step == BATCH_OPEN || worker_failed(w, NULL) == ERR_FENCED;
+}
+
 /* Whoever waits for an answer gets one. */
 static void close_inbox(struct worker *w, struct note_list *notes)
 {
@@ -316,9 +340,18 @@ static void close_inbox(struct worker *w, struct note_list *notes)
 	}
 	while ((change = STAILQ_FIRST(&w->batch.changes))) {
 		STAILQ_REMOVE_HEAD(&w->batch.changes, link);
-		(void)err_set(&change->result, ERR_STOPPED, "the worker stopped before the commit");
+		if (change->is_command)
+			continue;
+		if (is_known(w))
+			(void)err_set(&change->result, ERR_STOPPED,
+				"the worker stopped before the commit");
+		else
+			(void)err_set(&change->result, ERR_OUTCOME_UNKNOWN,
+				"the worker stopped before its record came back");
 		worker_change_answer(w, change);
 	}
+	if (w->journaled)
+		command_put_back(w->tenure.commands);
 	/* Results that nobody will judge: worker_close() frees what they belong to. */
 	lock_take(&w->inbox.lock);
 	STAILQ_CONCAT(&w->inbox.notes, notes);

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #define TEXT_MAX MIB(1)
-#define LONG_MS 1000 /* a record that comes back comes much sooner */
+#define CHANGE_MS 10000 /* a disk that takes longer is not waited for */
+#define LONG_MS 1000    /* a record that comes back comes much sooner */
 
 enum err_code worker_hosts_open(struct hosts *hosts, struct err *err)
 {
@@ -118,22 +119,6 @@ enum err_code worker_start_tenure(struct worker *w, struct queue *queue, struct 
 	return rc == ERR_OK ? go(w, tenure->unclean, err) : rc;
 }
 
-/* Post a note and wait until the owner is through with it. */
-static bool ask(struct worker *w, struct note *note, const bool *done, struct cond *finished)
-{
-	cond_init(finished);
-	if (!worker_inbox_post(w, note)) {
-		cond_done(finished);
-		return false;
-	}
-	lock_take(&w->inbox.lock);
-	while (!*done)
-		(void)cond_wait(finished, &w->inbox.lock, -1);
-	lock_give(&w->inbox.lock);
-	cond_done(finished);
-	return true;
-}
-
 void worker_reload_free(struct reload_note *note)
 {
 	/* Who was refused keeps its table. */
@@ -144,15 +129,16 @@ void worker_reload_free(struct reload_note *note)
 }
 
 /* False: it is left to the worker. */
-static bool wait_for_reload(struct worker *w, struct reload_note *note, int64_t deadline_ms)
+static bool wait_for(
+	struct worker *w, const bool *done, bool *left, struct cond *finished, int64_t deadline_ms)
 {
 	bool in_time = true;
 
 	lock_take(&w->inbox.lock);
-	while (!note->done && in_time)
-		in_time = cond_wait(&note->finished, &w->inbox.lock, deadline_ms);
-	note->left = !note->done;
-	in_time = note->done;
+	while (!*done && in_time)
+		in_time = cond_wait(finished, &w->inbox.lock, deadline_ms);
+	in_time = *done;
+	*left = !in_time;
 	lock_give(&w->inbox.lock);
 	return in_time;
 }
@@ -175,7 +161,7 @@ enum err_code worker_reload_until(struct worker *w, struct config *config, int64
 	}
 	if (!worker_inbox_post(w, &note->note))
 		(void)err_set(&note->result, ERR_STOPPED, "the worker does not run");
-	else if (!wait_for_reload(w, note, deadline_ms))
+	else if (!wait_for(w, &note->done, &note->left, &note->finished, deadline_ms))
 		return err_set(err, ERR_TIMEOUT, "the worker waits for Kafka");
 	rc = note->result.code;
 	if (rc != ERR_OK)
@@ -195,37 +181,46 @@ bool worker_waits_long(const struct worker *w)
 	return w->appending && w->clock->mono_ms(w->clock) - w->last_turn_ms > LONG_MS;
 }
 
-static enum err_code ask_change(struct worker *w, struct change_note *note, struct err *err)
+enum err_code worker_change_until(struct worker *w, const struct change_request *request,
+	int64_t deadline_ms, struct err *err)
 {
-	if (!ask(w, &note->note, &note->done, &note->finished))
-		return err_set(err, ERR_STOPPED, "the worker does not run");
-	return note->result.code == ERR_OK
-		       ? ERR_OK
-		       : err_set(err, note->result.code, "%s", note->result.text);
+	struct change_note *note = worker_change_new(request, err);
+	enum err_code rc;
+
+	if (!note)
+		return ERR_NOMEM;
+	if (!worker_inbox_post(w, &note->note))
+		(void)err_set(&note->result, ERR_STOPPED, "the worker does not run");
+	else if (!wait_for(w, &note->done, &note->left, &note->finished, deadline_ms))
+		return err_set(err, ERR_OUTCOME_UNKNOWN,
+			"the change is not committed yet; it may be, later");
+	rc = note->result.code;
+	if (rc != ERR_OK)
+		(void)err_set(err, rc, "%s", note->result.text);
+	worker_change_free(note);
+	return rc;
 }
 
 enum err_code worker_change(struct worker *w, enum worker_change change, enum out_target target,
 	int64_t stream_offset, struct err *err)
 {
-	struct change_note note = { .note.kind = NOTE_CHANGE,
-		.change = change,
-		.target = target,
-		.stream_offset = stream_offset };
+	const struct change_request request = {
+		.change = change, .target = target, .stream_offset = stream_offset
+	};
 
-	return ask_change(w, &note, err);
+	return worker_change_until(w, &request, w->clock->mono_ms(w->clock) + CHANGE_MS, err);
 }
 
 enum err_code worker_accept(struct worker *w, int64_t stream_offset, struct slice headers,
 	struct slice key, struct err *err)
 {
-	struct change_note note = { .note.kind = NOTE_CHANGE,
-		.change = CHANGE_ACCEPT,
+	const struct change_request request = { .change = CHANGE_ACCEPT,
 		.target = OUT_QUARANTINE,
 		.stream_offset = stream_offset,
 		.headers = headers,
 		.key = key };
 
-	return ask_change(w, &note, err);
+	return worker_change_until(w, &request, w->clock->mono_ms(w->clock) + CHANGE_MS, err);
 }
 
 void worker_stop(struct worker *w, int64_t deadline_ms)

@@ -343,19 +343,50 @@ bool worker_outs_keep(struct worker *w, enum err_code code, const struct record 
 /* Is it the code of a request that was refused at the door and kept: not authentic? */
 bool worker_outs_refusal(enum err_code code);
 
-struct change_note {
-	struct note note;
-	STAILQ_ENTRY(change_note) link;
+struct change_request {
 	enum worker_change change;
 	enum out_target target;
 	int64_t stream_offset;
 	struct slice headers, key; /* accept: in place of the record's own; empty: none */
-	struct err result;
-	bool done; /* guarded by the inbox's lock */
-	struct cond finished;
 };
+/* Of its own, so that who asked may go before the worker is through with it: asked for by a thread
+ * of this process, or by another process in the journal (a command). */
+struct change_note {
+	struct note note;
+	STAILQ_ENTRY(change_note) link; /* of the batch that has it */
+	struct change_request request;  /* with slices into bytes */
+	struct buf bytes;
+	struct err result;
+	bool done, left; /* guarded by the inbox's lock; left: nobody waits for it any more */
+	struct cond finished;
+	bool is_command, taken; /* all of this is for that; taken: it is in the open batch */
+	TAILQ_ENTRY(change_note) listed;
+	uint8_t id16[ID16_LEN];
+	int64_t asked_ms; /* wall, of who asked */
+};
+/* NULL: no memory. */
+struct change_note *worker_change_new(const struct change_request *request, struct err *err);
+void worker_change_free(struct change_note *change);
 void worker_change_decide(struct worker *w, struct change_note *change);
 void worker_change_answer(struct worker *w, struct change_note *change);
+
+/* Commands that a lane's journal holds and no batch has decided; by turns the lane's thread's and
+ * the owner's (command.c). */
+TAILQ_HEAD(command_list, change_note);
+MUST_CHECK enum err_code command_write(const struct change_request *request,
+	const struct journal_header *header, const uint8_t id16[ID16_LEN], int64_t wall_ms,
+	struct buf *out, struct err *err);
+/* A record of that type was read. */
+void command_hear(struct command_list *list, struct slice record, int64_t wall_ms);
+/* A batch decides it. */
+void command_decided(struct command_list *list, const uint8_t id16[ID16_LEN]);
+/* The oldest that nobody has taken; those that are too old go. NULL: none. */
+struct change_note *command_next(struct command_list *list, int64_t wall_ms);
+/* The batch that had some is given up. */
+void command_put_back(struct command_list *list);
+void command_free(struct command_list *list);
+void worker_commands_look(struct worker *w); /* what stands in the journal by now */
+void worker_commands_take(struct worker *w);
 
 /* Of its own, so that who asked may go before the worker is through with it. */
 struct reload_note {
@@ -418,6 +449,9 @@ struct tenure {
 	int32_t partition;
 	int64_t beat_ms, idle_beat_ms; /* while anything waits; while nothing does */
 	bool unclean;                  /* the owner before did not release */
+	struct command_list *commands;
+	/* A command is decided, and committed; it still is in the list. */
+	void (*decided)(void *ctx, const struct change_note *command);
 	void (*ended)(void *ctx);
 	void *ctx;
 };
@@ -503,7 +537,7 @@ struct worker {
 	bool store_full, park_full;
 	bool maintain;         /* the store is to be tended after the next commit */
 	int64_t read_retry_ms; /* monotonic: the queue could not be read, try again then */
-	int64_t upkeep_ms, board_ms;
+	int64_t upkeep_ms, board_ms, look_ms;
 	int64_t shown[3]; /* of the gauges that workers share: this one's part */
 };
 void worker_break(struct worker *w, const struct err *err);
@@ -588,6 +622,9 @@ size_t worker_places(const struct worker *w, const struct route *route);
  * record does not come back from Kafka takes nothing up. */
 MUST_CHECK enum err_code worker_reload_until(struct worker *w, struct config *config,
 	int64_t deadline_ms, struct config_report *report, struct err *err);
+/* As worker_change(). ERR_OUTCOME_UNKNOWN: not committed at deadline_ms; it may still be. */
+MUST_CHECK enum err_code worker_change_until(struct worker *w, const struct change_request *request,
+	int64_t deadline_ms, struct err *err);
 /* Does it wait for Kafka, for longer than a record takes? */
 bool worker_waits_long(const struct worker *w);
 

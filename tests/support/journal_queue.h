@@ -58,7 +58,9 @@ struct journal_queue {
 	/* The owner's. */
 	struct journal_state state;
 	bool unjudged;
-	int64_t next, held; /* held: -1, or the record that is given next */
+	int64_t next, held;    /* held: -1, or the record that is given next */
+	int64_t commands[256]; /* read while an append was waited for */
+	size_t command_count;
 	/* guarded by the log's lock */
 	bool stopped, woken, woken_follow;
 	int twins;      /* how many more appends stand there twice */
@@ -343,6 +345,7 @@ static enum err_code jq_seek(
 	q->state = state ? *state : (struct journal_state){ .epoch = 0 };
 	q->next = offset;
 	q->held = -1;
+	q->command_count = 0;
 	return ERR_OK;
 }
 
@@ -357,7 +360,7 @@ static inline void jq_give_locked(struct journal_queue *q, int64_t offset, struc
 }
 
 /* The next record, judged. -1: there is none. */
-static inline int64_t jq_step_locked(struct journal_queue *q, bool *out_valid)
+static inline int64_t jq_step_locked(struct journal_queue *q, bool *out_valid, bool *out_command)
 {
 	struct journal_header header;
 	const struct jq_entry *e;
@@ -368,7 +371,17 @@ static inline int64_t jq_step_locked(struct journal_queue *q, bool *out_valid)
 	e = &q->log->journal[q->next];
 	assert(journal_open((struct slice){ e->bytes, e->len }, &header, NULL) == ERR_OK);
 	*out_valid = q->unjudged || journal_judge(&q->state, &header);
+	*out_command = header.type == JOURNAL_COMMAND;
 	return q->next++;
+}
+
+static inline int64_t jq_command_locked(struct journal_queue *q)
+{
+	const int64_t first = q->commands[0];
+
+	assert(q->command_count > 0);
+	memmove(q->commands, q->commands + 1, --q->command_count * sizeof(q->commands[0]));
+	return first;
 }
 
 static enum err_code jq_follow(
@@ -377,16 +390,20 @@ static enum err_code jq_follow(
 	struct journal_queue *q = jq_of(queue);
 	enum err_code rc = ERR_OK;
 	int64_t offset = -1;
-	bool valid = false;
+	bool valid = false, command = false;
 
 	lock_take(&q->log->lock);
-	if (q->held >= 0) {
+	if (q->command_count > 0) {
+		offset = jq_command_locked(q);
+		valid = true;
+	} else if (q->held >= 0) {
 		offset = q->held;
 		q->held = -1;
 		valid = true;
 	}
 	while (!valid) {
-		offset = jq_step_locked(q, &valid);
+		offset = jq_step_locked(q, &valid, &command);
+		valid = valid || (offset >= 0 && command);
 		if (offset >= 0)
 			continue;
 		if (q->stopped || q->woken_follow || !jq_wait_locked(q, deadline_ms))
@@ -445,7 +462,7 @@ static enum err_code jq_journal(
 	struct journal_queue *q = jq_of(queue);
 	enum err_code rc = ERR_OK;
 	int64_t offset;
-	bool valid, ours = false;
+	bool valid, command, ours = false;
 
 	assert(!q->unjudged && batch.len <= JOURNAL_BATCH_MAX);
 	lock_take(&q->log->lock);
@@ -454,7 +471,12 @@ static enum err_code jq_journal(
 	else
 		jq_log_append_locked(q, batch);
 	while (rc == ERR_OK && !ours) {
-		offset = jq_step_locked(q, &valid);
+		offset = jq_step_locked(q, &valid, &command);
+		if (offset >= 0 && command) {
+			assert(q->command_count < ARRAY_LEN(q->commands));
+			q->commands[q->command_count++] = offset;
+			continue;
+		}
 		if (offset < 0) {
 			if (q->stopped)
 				rc = err_set(err, ERR_STOPPED, "stopped");
@@ -474,6 +496,44 @@ static enum err_code jq_journal(
 	}
 	lock_give(&q->log->lock);
 	return rc;
+}
+
+static enum err_code jq_look(struct queue *queue, struct journal_read *out, struct err *err)
+{
+	struct journal_queue *q = jq_of(queue);
+	enum err_code rc = ERR_OK;
+	bool valid = false, command = false;
+	int64_t offset = -1;
+
+	lock_take(&q->log->lock);
+	if (q->command_count > 0) {
+		offset = jq_command_locked(q);
+		command = true;
+	}
+	while (q->held < 0 && !command) {
+		offset = jq_step_locked(q, &valid, &command);
+		if (offset < 0)
+			break;
+		if (valid)
+			q->held = offset;
+	}
+	if (command)
+		jq_give_locked(q, offset, out);
+	else if (q->held >= 0)
+		rc = err_set(err, ERR_FENCED, "record %lld came first", (long long)q->held);
+	lock_give(&q->log->lock);
+	return rc;
+}
+
+static enum err_code jq_ask(struct queue *queue, struct slice command, struct err *err)
+{
+	struct journal_queue *q = jq_of(queue);
+
+	(void)err;
+	lock_take(&q->log->lock);
+	jq_log_append_locked(q, command);
+	lock_give(&q->log->lock);
+	return ERR_OK;
 }
 
 static void jq_stop(struct queue *queue)
@@ -511,6 +571,8 @@ static const struct queue_ops jq_ops = {
 	.journal_seek = jq_seek,
 	.follow = jq_follow,
 	.journal = jq_journal,
+	.journal_look = jq_look,
+	.journal_ask = jq_ask,
 	.journal_stop = jq_stop,
 	.close = jq_close,
 };

@@ -3,19 +3,25 @@ works a partition when its worker goes."""
 
 import os
 import shutil
+import subprocess
 import time
 
 from lib import kafka, report
 from lib.destination import Destination, always
 from lib.kafka_node import PARTITIONS, another, node_over
 from lib.kit import FAST_RETRY, Kit, mapped, send
-from lib.postern import body_of
+from lib.postern import binary, body_of
 
 
 def lanes(node):
     """partition -> what this node's worker says of it."""
     status, got = node.ask("/v1/status", node.worker_side())
     return {row["partition"]: row for row in got.get("lanes", ())} if status == 200 else {}
+
+
+def partition(row):
+    """Of a dead letter or a quarantined record: d1.7 is in partition 1."""
+    return int(row["id"][1:].split(".")[0])
 
 
 def owned(node):
@@ -129,23 +135,51 @@ class Work(Crew):
         for one in (node, second):
             one.stop()
 
-    def test_a_change_is_its_owners(self):
+    def test_a_change_is_asked_anywhere(self):
+        """At the worker that does not own the partition: it asks in the journal, and the owner decides."""
         destination, node = self.http_node(always(400))
         second = another(self, node)
         node.start("ingress")
-        node.start("worker")
+        first = node.start("worker")
+        self.all_owned(node)
         second.start("worker")
+        self.until(lambda: set(lanes(second)) == set(range(PARTITIONS)) and owned(second), "the second has some")
         self.all_owned(node, second)
-        self.until(lambda: owned(node) and owned(second), "both own some")
-        for number in range(12):
+        for number in range(60):
             send(node, "sw", f"evt_{number}", f"thing:{number}", 1)
-        self.until(lambda: len(node.cli_json("dlq", "ls")) == 12 and len(second.cli_json("dlq", "ls")) == 12, "listed")
+        for number in range(3):
+            self.accepted(node.send("sw", b"no json", f"bad_{number}"))
+        for one in (node, second):
+            self.until(lambda one=one: len(one.cli_json("dlq", "ls")) == 60, "dead letters are listed")
+            self.until(lambda one=one: len(one.cli_json("quarantine", "ls")) == 3, "quarantined records are listed")
         destination.behave = always(200)
-        theirs = next(row for row in node.cli_json("dlq", "ls") if int(row["id"][1:].split(".")[0]) in owned(second))
-        got = node.cli("dlq", "replay", theirs["id"], check=5)
-        self.assertIn(b"another process", got.stdout + got.stderr)
-        second.cli("dlq", "replay", theirs["id"])
-        node.wait_outcome(theirs["event_id"], "applied")
+        theirs = [row for row in second.cli_json("dlq", "ls") if partition(row) in owned(node)]
+        kept = second.cli_json("quarantine", "ls")
+        replayed, dropped = theirs[:2]
+        second.cli("dlq", "replay", replayed["id"])
+        node.wait_outcome(replayed["event_id"], "applied")
+        second.cli("dlq", "drop", dropped["id"])
+        again = second.cli("dlq", "replay", dropped["id"], check=5)
+        self.assertIn(b"already dropped", again.stdout + again.stderr)
+        for row, word in zip(kept, ("drop", "accept")):
+            (second if partition(row) in owned(node) else node).cli("quarantine", word, row["id"])
+        states = {row["id"]: row["state"] for row in node.cli_json("quarantine", "ls", "--all")}
+        self.assertEqual([states[row["id"]] for row in kept], ["dropped", "replayed", states[kept[2]["id"]]])
+        # Its owner is killed while a replay is asked for at the other: in the end all is done, and once.
+        before = destination.count()
+        replay = subprocess.Popen(
+            [binary(), "dlq", "replay", "--source", "sw", "--rate", "20", "-c", second.config_path],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=second.env)
+        self.addCleanup(replay.kill)
+        self.until(lambda: destination.count() > before + 10, "the replay runs")
+        first.kill()
+        if replay.wait(60) != 0:
+            second.cli("dlq", "replay", "--source", "sw")
+        for number in range(60):
+            if f"evt_{number}" != dropped["event_id"]:
+                self.ended(second, f"evt_{number}", "applied")
+        states = [row["state"] for row in second.cli_json("dlq", "ls", "--all")]
+        self.assertEqual(sorted(states), ["dropped"] + ["replayed"] * 59)
 
     def test_a_worker_that_is_killed_is_followed_by_another(self):
         node = self.over()

@@ -60,6 +60,16 @@ static const struct item samples[] = {
 			.stream_offset = 10,
 			.mark = MARK_DROPPED,
 			.time_ms = 11 } },
+	{ .type = ITEM_COMMAND,
+		.command = { .id16 = { 5 },
+			.kind = COMMAND_ACCEPT,
+			.target = OUT_QUARANTINE,
+			.stream_offset = 20,
+			.asked_ms = 21,
+			.headers = SLICE_LIT("h"),
+			.key = SLICE_LIT("k") } },
+	{ .type = ITEM_DECIDED,
+		.decided = { .id16 = { 5 }, .code = ERR_USAGE, .text = SLICE_LIT("no") } },
 	{ .type = ITEM_ROUTE, .route = { .number = 12, .name = SLICE_LIT("orders") } },
 	{ .type = ITEM_ENTRY,
 		.entry = { .target = OUT_DLQ,
@@ -188,7 +198,7 @@ static void every_flipped_bit_is_noticed(void **state)
 
 static void reserved_and_unknown_items_are_never_skipped(void **state)
 {
-	static const uint8_t types[] = { 0, ITEM_ANSWER, ITEM_ONCE, 13, 255 };
+	static const uint8_t types[] = { 0, ITEM_ANSWER, ITEM_ONCE, ITEM_DECIDED + 1, 255 };
 	struct buf bytes = BUF_INIT(100);
 
 	(void)state;
