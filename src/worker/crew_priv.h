@@ -48,6 +48,7 @@ struct lane {
 	bool unclean;     /* who owned before it had not released */
 	int64_t since_ms, settled_ms, retry_ms, failed_ms; /* of commits, see lane_store.c */
 	int64_t upkeep_ms, told_ms;
+	int64_t shown[2]; /* of the gauges that lanes and workers share: this one's part */
 	uint64_t random;
 	struct buf batch, text;
 	struct command_list commands; /* while a worker owns it, that one's */
@@ -61,6 +62,7 @@ struct lane {
 	size_t users; /* of the worker, beside the lane's thread */
 	TAILQ_HEAD(, lane_ask) asks;
 	bool assigned, leave, stop, worker_ended, over;
+	bool has_followed; /* was up to date once */
 	int64_t assigned_ms, stop_deadline_ms;
 	struct lane_info info;
 	struct store_totals totals;
@@ -129,7 +131,13 @@ MUST_CHECK enum err_code lane_is_whole(const struct lane *lane, struct err *err)
 
 /* lane_claim.c */
 bool lane_wants_claim(struct lane *lane);
+/* Is there nobody who works it: never was, has handed it over, or has fallen silent? */
+bool lane_is_ownerless(const struct lane *lane);
 MUST_CHECK enum err_code lane_claim(struct lane *lane, struct err *err);
+
+/* crew_status.c: what waits in a lane that nobody works is counted by those who follow it; what
+ * waits in one that is worked, by its worker. */
+void lane_show(struct lane *lane, bool counts);
 
 /* lane_ask.c */
 /* Ask for a change in the journal and wait for the owner's answer. ERR_OUTCOME_UNKNOWN: there was

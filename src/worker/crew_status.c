@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define END_AGE_MS 2000
+
 int32_t crew_partitions(const struct crew *crew)
 {
 	return (int32_t)crew->lane_count;
@@ -76,7 +78,7 @@ static enum err_code lane_ready(struct lane *lane, struct err *err)
 	/* The lock keeps the worker where it is. */
 	if (lane->worker)
 		rc = worker_ready(lane->worker, err);
-	else if (!lane->store)
+	else if (!lane->has_followed)
 		rc = err_set(err, ERR_UNAVAILABLE, "partition %d is not read yet", lane->partition);
 	lock_give(&lane->lock);
 	return rc == ERR_FENCED ? ERR_OK : rc;
@@ -94,6 +96,25 @@ enum err_code crew_ready(struct crew *crew, struct err *err)
 			err_ignored(err_set(err, rc, "%s", own.text));
 	}
 	return rc;
+}
+
+void lane_show(struct lane *lane, bool counts)
+{
+	static const enum metric_family gauges[] = { METRIC_QUEUE_LAG, METRIC_PARKED_EVENTS };
+	int64_t values[ARRAY_LEN(gauges)] = { 0 };
+	int64_t end;
+
+	/* A broker that does not answer changes nothing. */
+	if (counts && queue_events_end(lane->queue, END_AGE_MS, &end, NULL) != ERR_OK)
+		values[0] = lane->shown[0];
+	else if (counts && end > lane->state.next_offset)
+		values[0] = end - lane->state.next_offset;
+	if (counts)
+		values[1] = (int64_t)lane->totals.parked_events;
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++) {
+		metric_add(metric_series(gauges[i], NULL, NULL), values[i] - lane->shown[i]);
+		lane->shown[i] = values[i];
+	}
 }
 
 /* Waiting for Kafka is no standstill. */

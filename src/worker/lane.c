@@ -150,6 +150,9 @@ static enum err_code arrived(struct lane *lane, struct err *err)
 	if (rc == ERR_OK)
 		rc = lane_store_settle(lane, true, err);
 	lane->up_to_date = rc == ERR_OK;
+	lock_take(&lane->lock);
+	lane->has_followed = lane->has_followed || lane->up_to_date;
+	lock_give(&lane->lock);
 	if (rc == ERR_OK)
 		log_info("lane_follows", log_int("lane", lane->partition),
 			log_int("record", lane->state.journal_next));
@@ -313,6 +316,7 @@ static enum err_code own(struct lane *lane, struct err *err)
 	enum err_code rc;
 
 	lane->claimed = false;
+	lane_show(lane, false); /* the worker does */
 	lock_take(&lane->lock);
 	lane->leave = false;
 	lock_give(&lane->lock);
@@ -399,6 +403,7 @@ void *lane_run(void *arg)
 	}
 	if (lane->store && !lane->store_bad)
 		err_ignored(lane_store_settle(lane, true, NULL));
+	lane_show(lane, false);
 	lock_take(&lane->lock);
 	lane->over = true;
 	cond_broadcast(&lane->changed);

@@ -100,6 +100,12 @@ static bool assigned(struct lane *lane, int64_t *out_since_ms)
 	return is;
 }
 
+bool lane_is_ownerless(const struct lane *lane)
+{
+	return nobodys(lane) ||
+	       owed_ms(lane, crew_now_ms(lane->crew)) >= lane->crew->opts.takeover_ms;
+}
+
 bool lane_wants_claim(struct lane *lane)
 {
 	const struct crew_opts *opts = &lane->crew->opts;

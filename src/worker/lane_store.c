@@ -170,5 +170,6 @@ enum err_code lane_store_upkeep(struct lane *lane, struct err *err)
 	lock_take(&lane->lock);
 	lane->totals = totals;
 	lock_give(&lane->lock);
+	lane_show(lane, lane->up_to_date && lane_is_ownerless(lane));
 	return ERR_OK;
 }

@@ -8,10 +8,10 @@
 
 #define HOUSE_LANES 2
 #define HOUSE_CREWS 3
-#define HOUSE_TAKEOVER_MS 400
+#define HOUSE_TAKEOVER_MS 600
 #define HOUSE_BEAT_MS 50
 #define HOUSE_IDLE_MS 4000
-#define HOUSE_GRACE_MS 1000
+#define HOUSE_GRACE_MS 1200
 
 struct house;
 struct house_crew {

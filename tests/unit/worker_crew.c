@@ -249,6 +249,31 @@ static void a_worker_that_starts_again(void **state)
 	house_close(h);
 }
 
+/* What waits in a lane that nobody works is counted by those who follow it. */
+static void what_waits_is_counted(void **state)
+{
+	struct house *h = house_open(gap_config);
+	struct house_crew *a = house_start(h, 0);
+	struct metric *lag = metric_series(METRIC_QUEUE_LAG, NULL, NULL);
+	struct metric *parked = metric_series(METRIC_PARKED_EVENTS, NULL, NULL);
+
+	(void)state;
+	LAB_UNTIL(crew_ready(a->crew, NULL) == ERR_OK);
+	(void)house_send(h, 0, &(struct lab_event){ .id = "a", .entity = "x", .version = "1" });
+	(void)house_send(h, 0, &(struct lab_event){ .id = "c", .entity = "x", .version = "3" });
+	LAB_UNTIL(metric_value(lag) == 2);
+	house_assign(a, true, false);
+	LAB_UNTIL(house_outcome(a, 0, "c") == OUTCOME_PARKED);
+	LAB_UNTIL(metric_value(lag) == 0 && metric_value(parked) == 1);
+	house_assign(a, false, false);
+	LAB_UNTIL(!house_owns(a, 0));
+	LAB_UNTIL(metric_value(parked) == 1);
+	house_stop(a, 2000);
+	assert_int_equal(metric_value(lag), 0);
+	assert_int_equal(metric_value(parked), 0);
+	house_close(h);
+}
+
 /* A parked event becomes due: its owner does not sleep over it, and is followed if it is gone. */
 static void a_timer_of_an_idle_owner(void **state)
 {
@@ -610,6 +635,7 @@ int main(void)
 		cmocka_unit_test(an_idle_owner_that_is_gone),
 		cmocka_unit_test(a_worker_that_starts_again),
 		cmocka_unit_test(a_timer_of_an_idle_owner),
+		cmocka_unit_test(what_waits_is_counted),
 		cmocka_unit_test(suspects_after_a_takeover),
 		cmocka_unit_test(large_events_are_split),
 		cmocka_unit_test(what_is_lost_stops_the_program),
