@@ -66,6 +66,8 @@ MUST_CHECK enum err_code kafka_user_topic(
 	struct kafka *kafka, const char *topic, int64_t deadline_ms, struct err *err);
 /* For readiness: can records be made durable? ERR_OK, or why not. */
 MUST_CHECK enum err_code kafka_ready(struct kafka *kafka, struct err *err);
+/* ERR_CONFIG once it is seen that the topics are not what was settled: then nothing goes on. */
+MUST_CHECK enum err_code kafka_refusal(struct kafka *kafka, struct err *err);
 /* Identity of the cluster (text of at most 63 bytes and NUL), known after kafka_settle(). */
 const char *kafka_cluster_id(const struct kafka *kafka);
 /* Version of the library, for `version`. */

@@ -97,10 +97,10 @@ struct stream_stat {
 };
 /* All 0 for a stream that this process does not open (dlq and quarantine in a separate ingress). */
 void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out);
-/* Where the events end, as was said at most max_age_ms ago; a broker that does not answer is
- * ERR_UNREACHABLE, in a second at most. Any thread. */
-MUST_CHECK enum err_code queue_events_end(
-	struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err);
+/* Where the events begin and end, as was said at most max_age_ms ago (the beginning: two seconds
+ * more); a broker that does not answer is ERR_UNREACHABLE, in a second at most. Any thread. */
+MUST_CHECK enum err_code queue_events_bounds(struct queue *queue, int64_t max_age_ms,
+	int64_t *out_first, int64_t *out_end, struct err *err);
 /* One record by offset, copied: header block, key and body are put into bytes, *out points there.
  * Opens nothing for long. ERR_NOT_FOUND when retention has dropped it. Any thread. */
 MUST_CHECK enum err_code queue_lookup(struct queue *queue, enum stream stream, int64_t offset,

@@ -338,6 +338,9 @@ enum err_code broker_failed(struct broker *b, struct err *err)
 	lock_give(&b->lock);
 	if (failed.code != ERR_OK)
 		return err_set(err, failed.code, "%s", failed.text);
+	/* An ingress alone goes on refusing: its senders hear why. */
+	if (crew && kafka_refusal(b->kafka, err) != ERR_OK)
+		return err->code;
 	return crew ? crew_failed(crew, err) : ERR_OK;
 }
 

@@ -206,17 +206,17 @@ static void lane_stat(struct queue *queue, enum stream stream, struct stream_sta
 	lock_give(&lane->lock);
 }
 
-static enum err_code lane_events_end(
-	struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err)
+static enum err_code lane_events_bounds(struct queue *queue, int64_t max_age_ms, int64_t *out_first,
+	int64_t *out_end, struct err *err)
 {
 	struct kafka_lane *lane = kafka_lane_of(queue);
-	int64_t first;
 
-	if (kafka_ends(lane->kafka, lane->partition, max_age_ms, &first, out, NULL) == ERR_OK)
+	if (kafka_ends(lane->kafka, lane->partition, max_age_ms, out_first, out_end, NULL) ==
+		ERR_OK)
 		return ERR_OK;
 	/* One partition without a leader is no answer for all: this one may have its own. */
 	return kafka_watermarks(lane->kafka, topic_of(lane, STREAM_EVENTS), lane->partition,
-		kafka_now_ms(lane->kafka) + STAT_WAIT_MS, &first, out, err);
+		kafka_now_ms(lane->kafka) + STAT_WAIT_MS, out_first, out_end, err);
 }
 
 static enum err_code lane_done(
@@ -372,7 +372,7 @@ static const struct queue_ops lane_ops = {
 	.release = kafka_lane_release,
 	.wake = lane_wake,
 	.stat = lane_stat,
-	.events_end = lane_events_end,
+	.events_bounds = lane_events_bounds,
 	.lookup = lane_lookup,
 	.done = lane_done,
 	.drop_oldest = lane_drop_oldest,

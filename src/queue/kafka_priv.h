@@ -102,9 +102,6 @@ int32_t kafka_partition_count(struct kafka *kafka);
 int kafka_left_ms(const struct kafka *kafka, int64_t deadline_ms);
 /* Returns early when the handle is being closed. */
 void kafka_wait(struct kafka *kafka, int64_t ms);
-/* ERR_CONFIG with the reason once it is seen that the topics are not what was settled: then nothing
- * may be appended any more. */
-MUST_CHECK enum err_code kafka_refusal(struct kafka *kafka, struct err *err);
 /* Is it seen that not every partition can be written to? */
 bool kafka_is_away(struct kafka *kafka);
 

@@ -152,8 +152,15 @@ static enum err_code lost(struct kafka_reader *reader, struct err *err)
 			       : err_set(err, ERR_UNREACHABLE,
 					 "%s [%d]: record %lld is there but is not given", topic,
 					 reader->opts.partition, (long long)reader->next);
+	if (reader->next > end)
+		return err_set(err, ERR_CORRUPT,
+			"%s: record %lld of %s [%d] is wanted next, but the topic ends at %lld: it "
+			"was deleted and made anew, or lost its end",
+			reader->opts.if_lost, (long long)reader->next, topic,
+			reader->opts.partition, (long long)end);
 	return err_set(err, ERR_CORRUPT,
-		"%s: record %lld of %s [%d] is wanted next, but the topic holds %lld to %lld",
+		"%s: record %lld of %s [%d] is wanted next, but the topic holds %lld to %lld: "
+		"retention dropped what was not read",
 		reader->opts.if_lost, (long long)reader->next, topic, reader->opts.partition,
 		(long long)first, (long long)end);
 }

@@ -92,15 +92,16 @@ void queue_stat(struct queue *queue, enum stream stream, struct stream_stat *out
 	queue->ops->stat(queue, stream, out);
 }
 
-enum err_code queue_events_end(
-	struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err)
+enum err_code queue_events_bounds(struct queue *queue, int64_t max_age_ms, int64_t *out_first,
+	int64_t *out_end, struct err *err)
 {
 	struct stream_stat stat;
 
-	if (queue->ops->events_end)
-		return queue->ops->events_end(queue, max_age_ms, out, err);
+	if (queue->ops->events_bounds)
+		return queue->ops->events_bounds(queue, max_age_ms, out_first, out_end, err);
 	queue_stat(queue, STREAM_EVENTS, &stat);
-	*out = stat.end;
+	*out_first = stat.first;
+	*out_end = stat.end;
 	return ERR_OK;
 }
 

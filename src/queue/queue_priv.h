@@ -22,8 +22,8 @@ struct queue_ops {
 		struct queue *queue, enum stream stream, size_t bytes, struct err *err);
 	void (*stat)(struct queue *queue, enum stream stream, struct stream_stat *out);
 	/* NULL: what stat says is always new. */
-	enum err_code (*events_end)(
-		struct queue *queue, int64_t max_age_ms, int64_t *out, struct err *err);
+	enum err_code (*events_bounds)(struct queue *queue, int64_t max_age_ms, int64_t *out_first,
+		int64_t *out_end, struct err *err);
 	/* NULL, the next six together, where nothing is read: ERR_STOPPED. */
 	enum err_code (*read)(struct queue *queue, enum stream stream,
 		const struct queue_read_args *args, struct queue_batch *out, struct err *err);

@@ -46,6 +46,7 @@ struct lane {
 	int64_t claim_ms; /* monotonic: no claim before */
 	bool claimed;     /* our claim is read, and nobody else's since */
 	bool unclean;     /* who owned before it had not released */
+	bool unworked;    /* and had written no batch */
 	int64_t since_ms, settled_ms, retry_ms, failed_ms; /* of commits, see lane_store.c */
 	int64_t upkeep_ms, told_ms;
 	int64_t shown[2]; /* of the gauges that lanes and workers share: this one's part */

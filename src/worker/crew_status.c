@@ -102,10 +102,10 @@ void lane_show(struct lane *lane, bool counts)
 {
 	static const enum metric_family gauges[] = { METRIC_QUEUE_LAG, METRIC_PARKED_EVENTS };
 	int64_t values[ARRAY_LEN(gauges)] = { 0 };
-	int64_t end;
+	int64_t first, end;
 
 	/* A broker that does not answer changes nothing. */
-	if (counts && queue_events_end(lane->queue, END_AGE_MS, &end, NULL) != ERR_OK)
+	if (counts && queue_events_bounds(lane->queue, END_AGE_MS, &first, &end, NULL) != ERR_OK)
 		values[0] = lane->shown[0];
 	else if (counts && end > lane->state.next_offset)
 		values[0] = end - lane->state.next_offset;

@@ -135,6 +135,7 @@ enum err_code lane_fold(struct lane *lane, const struct journal_read *read, stru
 		return ERR_OK;
 	lane->claimed = memcmp(header.writer, lane->crew->writer, WRITER_LEN) == 0;
 	lane->unclean = before.epoch != 0 && !before.released;
+	lane->unworked = before.seq == 0;
 	lane->owner_ms = lane->heard_ms;
 	return ERR_OK;
 }
@@ -242,6 +243,7 @@ static enum err_code start_worker(struct lane *lane, struct worker **out, struct
 		.beat_ms = crew->opts.beat_ms,
 		.idle_beat_ms = crew->opts.idle_beat_ms,
 		.unclean = lane->unclean,
+		.unworked = lane->unworked,
 		.commands = &lane->commands,
 		.decided = worker_decided,
 		.ended = worker_ended,

@@ -53,12 +53,12 @@ static bool silence_is_real(struct lane *lane)
 static bool something_waits(struct lane *lane)
 {
 	const struct clock *clock = lane->crew->opts.clock;
-	int64_t end;
+	int64_t first, end;
 
 	if (store_parked_next(lane->store) <= clock->wall_ms(clock) || lane->totals.outs > 0 ||
 		command_next(&lane->commands, clock->wall_ms(clock)))
 		return true;
-	return queue_events_end(lane->queue, LOOK_MS, &end, NULL) == ERR_OK &&
+	return queue_events_bounds(lane->queue, LOOK_MS, &first, &end, NULL) == ERR_OK &&
 	       end > lane->state.next_offset;
 }
 

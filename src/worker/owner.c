@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define BOUNDS_AGE_MS 100
 #define SUSPECTS_MS 2500 /* longer than a queue knows its end without asking */
 
 static enum err_code randomize(struct worker *w, struct err *err)
@@ -52,19 +53,27 @@ void worker_owner_upkeep(struct worker *w)
 }
 
 /* A lane that nobody ever worked begins with what its log still holds. */
-static void begin_log(struct worker *w)
+static enum err_code begin_log(struct worker *w, struct err *err)
 {
-	struct stream_stat stat;
+	int64_t first, end;
+	enum err_code rc;
 
-	if (w->read_offset != 0 || w->journal.epoch != 1 || w->journal.seq != 0)
-		return;
-	queue_stat(w->queue, STREAM_EVENTS, &stat);
-	w->read_offset = stat.first;
+	if (w->read_offset != 0 || !w->tenure.unworked)
+		return ERR_OK;
+	rc = queue_events_bounds(w->queue, BOUNDS_AGE_MS, &first, &end, err);
+	if (rc != ERR_OK || first == 0)
+		return rc;
+	log_warn("events_begin_late", log_int("lane", w->tenure.partition), log_int("from", first),
+		log_int("to", end),
+		log_str("text", "retention had dropped the first events before any was worked"));
+	w->read_offset = first;
+	return ERR_OK;
 }
 
 enum err_code worker_owner_enter(struct worker *w, const struct tenure *tenure, struct err *err)
 {
 	struct store_state state;
+	enum err_code rc;
 
 	store_applied(w->store, &state);
 	w->journaled = true;
@@ -72,12 +81,15 @@ enum err_code worker_owner_enter(struct worker *w, const struct tenure *tenure, 
 	w->journal = state.journal;
 	w->journal_next = state.journal_next;
 	w->base_offset = w->refresh.live_from = state.base_offset;
-	w->journalled_ms = w->mono_ms;
-	w->journalled_to = state.next_offset;
+	/* A first word at once: whoever follows an owner without one knows that it did nothing. */
+	w->journalled_ms = w->mono_ms - tenure->beat_ms;
+	w->journalled_to = -1;
 	w->settled_ms = w->mono_ms;
 	w->read_offset = state.next_offset;
 	w->told = -1;
-	begin_log(w);
+	rc = begin_log(w, err);
+	if (rc != ERR_OK)
+		return rc;
 	if (getrandom(&w->random, sizeof(w->random), 0) != (ssize_t)sizeof(w->random))
 		return err_sys(err, ERR_IO, errno, "getrandom");
 	w->random |= 1;

@@ -449,6 +449,7 @@ struct tenure {
 	int32_t partition;
 	int64_t beat_ms, idle_beat_ms; /* while anything waits; while nothing does */
 	bool unclean;                  /* the owner before did not release */
+	bool unworked; /* there was none before, or it did not get to its first record */
 	struct command_list *commands;
 	/* A command is decided, and committed; it still is in the list. */
 	void (*decided)(void *ctx, const struct change_note *command);

@@ -269,18 +269,31 @@ class Topics(Kit):
         self.assertNotIn(self.journal, self.broker.topics())
 
     def test_a_count_that_changes_meanwhile(self):
-        """The ingress takes no more, and who starts then refuses; what is there is worked."""
+        """The ingress takes no more; a worker stops and says why, and so does one that starts then."""
         self.node.start("ingress")
         worker = self.node.start("worker")
         self.fill(self.node, 0)
         self.broker.grow(self.topic, PARTITIONS + 1)
-        self.until(lambda: self.node.worker_api.get("/readyz").status == 503, "the worker is not ready")
-        self.assertIn("partitions", self.node.worker_api.get("/readyz").json()["reasons"][0]["detail"])
-        self.assertIn(b"partitions", self.node.cli("status").stdout)
-        worker.stop()
+        self.assertEqual(worker.wait(30), 3, worker.log_text())
+        self.assertIn(f"has {PARTITIONS + 1} partitions, and had {PARTITIONS}", worker.log_text())
         process = self.node.start("worker", ready=False)
         self.assertEqual(process.wait(), 3, process.log_text())
         self.assertIn(f"has {PARTITIONS + 1} partitions", process.log_text())
+
+    def test_events_that_expired_before_the_first_start(self):
+        """Work begins with what is there, and says so."""
+        ingress = self.node.start("ingress")
+        for number in range(12):
+            send(self.node, "sw", f"evt_{number}", f"thing:{number}", 1)
+        for number in range(PARTITIONS):
+            self.broker.trim(self.topic, self.broker.end(self.topic, number), number)
+        ends = [self.broker.end(self.topic, number) for number in range(PARTITIONS)]
+        worker = self.node.start("worker")
+        self.fill(self.node, 100)
+        told = [number for number, end in enumerate(ends) if end]
+        self.assertEqual(worker.log_text().count("events_begin_late"), len(told), ends)
+        worker.kill()
+        ingress.stop()
 
 
 def lanes(node):

@@ -384,6 +384,25 @@ static void what_is_lost_stops_the_program(void **state)
 	house_close(h);
 }
 
+/* Retention was faster than the first worker: work begins with what is there. */
+static void a_log_without_its_beginning(void **state)
+{
+	struct house *h = house_open(none_config);
+	struct house_crew *a = house_start(h, 0);
+
+	(void)state;
+	(void)house_send(h, 0, &(struct lab_event){ .id = "a" });
+	(void)house_send(h, 0, &(struct lab_event){ .id = "b" });
+	(void)house_send(h, 0, &(struct lab_event){ .id = "c" });
+	h->logs[0].streams[STREAM_EVENTS].first = 2;
+	house_assign(a, true, false);
+	LAB_UNTIL(house_outcome(a, 0, "c") == OUTCOME_APPLIED);
+	assert_int_equal(house_outcome(a, 0, "a"), OUTCOME_NONE);
+	assert_int_equal(house_lane(a, 0).position, 3);
+	assert_int_equal(crew_failed(a->crew, NULL), ERR_OK);
+	house_close(h);
+}
+
 static void a_bad_store_is_set_aside(void **state)
 {
 	struct house *h = house_open(none_config);
@@ -639,6 +658,7 @@ int main(void)
 		cmocka_unit_test(suspects_after_a_takeover),
 		cmocka_unit_test(large_events_are_split),
 		cmocka_unit_test(what_is_lost_stops_the_program),
+		cmocka_unit_test(a_log_without_its_beginning),
 		cmocka_unit_test(a_bad_store_is_set_aside),
 		cmocka_unit_test(changes_are_asked_anywhere),
 		cmocka_unit_test(a_command_outlives_its_owner),
