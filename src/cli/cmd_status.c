@@ -1,5 +1,6 @@
 /* cmd_status.c - status (one screen of what the daemon is doing) and reload. */
 #include "commands.h"
+#include "status_screen.h"
 
 #include "postern/json.h"
 #include "postern/text.h"
@@ -7,133 +8,6 @@
 #include <stdio.h>
 
 #define STATUS_MAX MIB(4)
-
-static void print_member(struct slice text, const char *pointer, const char *label)
-{
-	struct json_value value;
-	struct buf out = BUF_INIT(KIB(64));
-
-	if (json_get(text, pointer, &value, NULL) == ERR_OK && value.type != JSON_ABSENT &&
-		value.type != JSON_NULL && json_text(value, &out, NULL) == ERR_OK)
-		cli_outf("%-10s %s\n", label, buf_str(&out));
-	buf_done(&out);
-}
-
-/* {"a":1,"b":{..}} as "a 1, b {..}" behind a name: a line for each source or route. */
-static void print_row(struct slice name, struct json_value row)
-{
-	struct json_value member, value;
-	size_t at = 0;
-
-	cli_outf("  %-16.*s", SLICE_FMT(name));
-	while (json_next_member(row, &at, &member, &value)) {
-		struct buf out = BUF_INIT(KIB(64));
-
-		if (json_text(value, &out, NULL) == ERR_OK && value.raw.len &&
-			!slice_eq_str(value.raw, "{}"))
-			cli_outf(" %.*s %s", SLICE_FMT(member.raw), buf_str(&out));
-		buf_done(&out);
-	}
-	cli_outf("\n");
-}
-
-static void print_table(struct slice text, const char *pointer, const char *title)
-{
-	struct json_value table, name, row;
-	size_t at = 0;
-
-	if (json_get(text, pointer, &table, NULL) != ERR_OK || table.type != JSON_OBJECT)
-		return;
-	cli_outf("%s\n", title);
-	while (json_next_member(table, &at, &name, &row))
-		if (row.type == JSON_OBJECT)
-			print_row(name.raw, row);
-}
-
-#define SILENT_MS 1500 /* an owner that lives says something more often */
-
-struct lanes_seen {
-	size_t count, owned, claiming, ownerless, silent;
-};
-
-static int64_t number_of(struct slice object, const char *pointer)
-{
-	struct json_value value;
-	int64_t number = 0;
-
-	if (json_get(object, pointer, &value, NULL) != ERR_OK || value.type != JSON_INTEGER ||
-		text_i64(value.raw, &number, NULL) != ERR_OK)
-		return 0;
-	return number;
-}
-
-static void count_lane(struct slice lane, struct lanes_seen *seen)
-{
-	struct json_value state = { 0 }, owner = { 0 };
-
-	if (json_get(lane, "/state", &state, NULL) != ERR_OK ||
-		json_get(lane, "/owner", &owner, NULL) != ERR_OK)
-		return;
-	seen->count++;
-	if (slice_eq_str(state.raw, "owned"))
-		seen->owned++;
-	else if (slice_eq_str(state.raw, "claiming"))
-		seen->claiming++;
-	else if (owner.type != JSON_STRING || owner.raw.len == 0)
-		seen->ownerless++;
-	else if (number_of(lane, "/silent_ms") > SILENT_MS)
-		seen->silent++;
-}
-
-static void print_part(size_t count, const char *what)
-{
-	if (count > 0)
-		cli_outf(", %zu %s", count, what);
-}
-
-/* The partitions of Kafka in one line; --json has each. */
-static void print_lanes(struct slice text)
-{
-	struct lanes_seen seen = { 0 };
-	struct json_value list, lane;
-	size_t at = 0;
-
-	if (json_get(text, "/lanes", &list, NULL) != ERR_OK || list.type != JSON_ARRAY)
-		return;
-	while (json_next(list, &at, &lane))
-		count_lane(lane.raw, &seen);
-	cli_outf("%-10s %zu of %zu owned here", "partitions", seen.owned, seen.count);
-	print_part(seen.claiming, "being claimed");
-	print_part(seen.count - seen.owned - seen.claiming - seen.ownerless - seen.silent,
-		"owned by others");
-	print_part(seen.silent, "whose owner is silent");
-	print_part(seen.ownerless, "without an owner");
-	cli_outf("\n");
-}
-
-/* Those that are there, a line each. */
-static void print_rows(struct slice text)
-{
-	static const char *const pointers[] = { "/queue", "/ledger", "/disk", "/kafka", "/spool" };
-	struct json_value one;
-
-	for (size_t i = 0; i < ARRAY_LEN(pointers); i++) {
-		if (json_get(text, pointers[i], &one, NULL) == ERR_OK && one.type == JSON_OBJECT)
-			print_row(slice_str(pointers[i] + 1), one);
-	}
-}
-
-static void print_status(struct slice text)
-{
-	print_member(text, "/version", "version");
-	print_member(text, "/half", "half");
-	print_member(text, "/ready", "ready");
-	print_member(text, "/reason", "reason");
-	print_rows(text);
-	print_lanes(text);
-	print_table(text, "/sources", "sources");
-	print_table(text, "/routes", "routes");
-}
 
 /* Each half that runs as a process of its own answers for itself. */
 static enum err_code show_half(const struct cli *cli, const struct config *config,
@@ -152,7 +26,7 @@ static enum err_code show_half(const struct cli *cli, const struct config *confi
 	if (rc == ERR_OK && cli->json)
 		cli_out(buf_slice(&answer));
 	else if (rc == ERR_OK)
-		print_status(buf_slice(&answer));
+		status_screen(buf_slice(&answer));
 	buf_done(&answer);
 	return rc;
 }

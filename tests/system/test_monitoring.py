@@ -54,6 +54,23 @@ class Monitoring(Kit):
             self.assertIn(f"runbook: docs/alerts.md#{alert.lower()}\n", open(
                 os.path.join(MONITORING, "postern.rules.yml"), encoding="utf-8").read())
 
+    def test_status_is_one_screen(self):
+        node = self.small({"things": mapped(), "quiet": mapped()})
+        node.start()
+        self.accepted(node.send("things", body_of("a", 1), "one"))
+        self.ended(node, "one", "applied")
+        self.refused(node.post("things", body_of("a", 2), {}), 401, "MISSING_SIGNATURE")
+        self.refused(node.post("nobody", b"x", {}), 404, "UNKNOWN_SOURCE")
+        shown = node.cli("status").stdout.decode()
+        for words in (
+            r"^postern [\d.]+, half both: ready$", r"^queue +0 behind, oldest 0 s", r"^parked +0 events, 0 B",
+            r"^ledger +\d+ events remembered, [\d.]+ KiB", r"^disk +[\d.]+ .iB free of [\d.]+ .iB, /",
+            r"^things +[\d.]+ +1 +1  MISSING_SIGNATURE 1$", r"^quiet +0.0 +0 +0  $", r"^\(unknown\) .* UNKNOWN_SOURCE 1$",
+            r"^rest +0 +0  closed$",
+        ):
+            self.assertRegex(shown, re.compile(words, re.M))
+        self.assertLess(max(map(len, shown.splitlines())), 100)
+
     def test_alerts_and_panels_name_metrics_that_exist(self):
         families = set(re.findall(r"^# TYPE (\w+)", self.exposed(), re.M))
         self.assertGreater(len(families), 20)
