@@ -2,7 +2,7 @@
  *
  * Owns:    struct secret owns its bytes and overwrites them on release; no formatter or log field
  *          takes one. Handles belong to the caller until the matching close.
- * Threads: pure functions anywhere; a struct crypto_mac may be shared, it locks itself.
+ * Threads: pure functions anywhere; a struct crypto_mac does not change and may be shared.
  * Errors:  ERR_NOMEM; ERR_LIMIT (a key over CRYPTO_SECRET_MAX). Digests cannot fail.
  * Source:  RFC 2104, FIPS 180-4, FIPS 198-1. */
 #pragma once
@@ -42,7 +42,7 @@ MUST_CHECK enum err_code crypto_mac_open(enum crypto_digest digest, const struct
 	struct crypto_mac **out, struct err *err);
 void crypto_mac_close(struct crypto_mac **mac);
 /* out holds crypto_digest_len() bytes. */
-MUST_CHECK enum err_code crypto_mac(struct crypto_mac *mac, const struct slice *pieces,
+MUST_CHECK enum err_code crypto_mac(const struct crypto_mac *mac, const struct slice *pieces,
 	size_t count, uint8_t *out, struct err *err);
 /* OpenSSL's version text, for postern_build_info. */
 const char *crypto_version(void);

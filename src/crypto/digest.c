@@ -1,22 +1,18 @@
-/* digest.c - one-shot digests of several pieces.
+/* digest.c - digests of several pieces.
  *
  * Deliberately not here: keyed digests (mac.c). OpenSSL's plain SHA functions are used, not its EVP
  * layer: their state lives on the stack, so a digest needs no memory and cannot fail. */
-#define OPENSSL_SUPPRESS_DEPRECATED /* marked so in favour of EVP, which allocates and may fail */
-
-#include "postern/crypto.h"
+#include "digest_priv.h"
 
 #include <assert.h>
 
-#include <openssl/sha.h>
+/* These functions fail for no reason but a broken state. */
+static void must(int ok)
+{
+	assert(ok == 1);
+}
 
-union state {
-	SHA_CTX sha1;
-	SHA256_CTX sha256;
-	SHA512_CTX sha512;
-};
-
-static int start(enum crypto_digest digest, union state *st)
+static int start(enum crypto_digest digest, union digest_state *st)
 {
 	switch (digest) {
 	case CRYPTO_SHA1: return SHA1_Init(&st->sha1);
@@ -27,7 +23,7 @@ static int start(enum crypto_digest digest, union state *st)
 	return 0;
 }
 
-static int add(enum crypto_digest digest, union state *st, struct slice piece)
+static int add(enum crypto_digest digest, union digest_state *st, struct slice piece)
 {
 	switch (digest) {
 	case CRYPTO_SHA1: return SHA1_Update(&st->sha1, piece.data, piece.len);
@@ -38,7 +34,7 @@ static int add(enum crypto_digest digest, union state *st, struct slice piece)
 	return 0;
 }
 
-static int finish(enum crypto_digest digest, union state *st, uint8_t *out)
+static int finish(enum crypto_digest digest, union digest_state *st, uint8_t *out)
 {
 	switch (digest) {
 	case CRYPTO_SHA1: return SHA1_Final(out, &st->sha1);
@@ -62,17 +58,29 @@ size_t crypto_digest_len(enum crypto_digest digest)
 	return lens[digest];
 }
 
+void digest_start(enum crypto_digest digest, union digest_state *st)
+{
+	must(start(digest, st));
+}
+
+void digest_add(enum crypto_digest digest, union digest_state *st, struct slice piece)
+{
+	if (piece.len > 0)
+		must(add(digest, st, piece));
+}
+
+void digest_finish(enum crypto_digest digest, union digest_state *st, uint8_t *out)
+{
+	must(finish(digest, st, out));
+}
+
 void crypto_digest(
 	enum crypto_digest digest, const struct slice *pieces, size_t count, uint8_t *out)
 {
-	union state st;
-	int ok = start(digest, &st);
+	union digest_state st;
 
-	for (size_t i = 0; i < count; i++) {
-		if (pieces[i].len > 0)
-			ok &= add(digest, &st, pieces[i]);
-	}
-	ok &= finish(digest, &st, out);
-	/* These functions fail for no reason but a broken state, and this one is fresh. */
-	assert(ok == 1);
+	digest_start(digest, &st);
+	for (size_t i = 0; i < count; i++)
+		digest_add(digest, &st, pieces[i]);
+	digest_finish(digest, &st, out);
 }
