@@ -27,8 +27,18 @@ static inline struct slice slice_str(const char *s)
 }
 bool slice_eq(struct slice a, struct slice b); /* not for secrets: crypto_equal() */
 bool slice_eq_str(struct slice a, const char *b);
-bool slice_eq_nocase(struct slice a, struct slice b); /* ASCII */
-int slice_cmp(struct slice a, struct slice b);        /* bytes, shorter first */
+/* Bytes of one length, ASCII letters of either case. */
+bool slice_same_nocase(const uint8_t *a, const uint8_t *b, size_t len);
+/* Inline as far as it takes to see that two names differ, which most pairs do. */
+static inline bool slice_eq_nocase(struct slice a, struct slice b)
+{
+	if (a.len != b.len)
+		return false;
+	if (a.len == 0)
+		return true;
+	return ((a.data[0] ^ b.data[0]) & ~0x20) == 0 && slice_same_nocase(a.data, b.data, a.len);
+}
+int slice_cmp(struct slice a, struct slice b); /* bytes, shorter first */
 bool slice_starts(struct slice s, struct slice prefix);
 /* s[from .. from+len), cut to what there is. */
 struct slice slice_sub(struct slice s, size_t from, size_t len);

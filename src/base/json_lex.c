@@ -21,21 +21,24 @@ bool json_fail(struct json_lexer *t, enum err_code rc, const char *why)
 	return false;
 }
 
-/* The high bit is set in each byte of the result that is zero in word. A byte above a zero byte may
- * be marked too; that does no harm, because only the lowest mark is used. */
-static uint64_t zero_bytes(uint64_t word)
+/* Nonzero when one of the bytes needs a look; the lowest mark is the first of them. Of a byte in
+ * ASCII the high bit appears when subtracting goes below zero; bytes beyond are marked anyway. A
+ * byte above a mark may be marked too, which does no harm. */
+static uint64_t marks_of(uint64_t word)
 {
-	return (word - EACH(1)) & ~word & HIGH_BITS;
+	return (((word ^ EACH('"')) - EACH(1)) | ((word ^ EACH('\\')) - EACH(1)) |
+		       (word - EACH(0x20)) | word) &
+	       HIGH_BITS;
 }
 
 /* Move over bytes that are themselves: not quotes, backslashes, controls or beyond ASCII. */
 static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
 {
+	while (end - at >= 16 && (marks_of(load_word(at)) | marks_of(load_word(at + 8))) == 0)
+		at += 16;
 	while (end - at >= 8) {
-		uint64_t word = load_word(at), marks;
+		uint64_t marks = marks_of(load_word(at));
 
-		marks = zero_bytes(word ^ EACH('"')) | zero_bytes(word ^ EACH('\\')) |
-			((word - EACH(0x20)) & ~word & HIGH_BITS) | (word & HIGH_BITS);
 		if (marks)
 			return at + __builtin_ctzll(marks) / 8;
 		at += 8;

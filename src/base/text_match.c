@@ -74,7 +74,8 @@ size_t utf8_sequence(const uint8_t *p, size_t len)
 bool text_is_utf8(struct slice s)
 {
 	while (s.len > 0) {
-		size_t len = utf8_sequence(s.data, s.len);
+		bool is_ascii = s.len >= 8 && (load_word(s.data) & 0x8080808080808080u) == 0;
+		size_t len = is_ascii ? 8 : utf8_sequence(s.data, s.len);
 
 		if (len == 0)
 			return false;

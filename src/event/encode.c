@@ -32,12 +32,13 @@ static enum err_code put_text(struct block *block, const struct header_row *row,
 static enum err_code put_digest(
 	struct block *block, const struct header_row *row, struct slice value, struct err *err)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		uint8_t c = value.data[i];
+	static const bool digits[256] = { ['0' ... '9'] = true, ['a' ... 'f'] = true };
+	bool good = true;
 
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
-			return err_set(err, ERR_SYNTAX, "%s is not hexadecimal", row->name);
-	}
+	for (size_t i = 0; i < value.len; i++)
+		good &= digits[value.data[i]];
+	if (!good)
+		return err_set(err, ERR_SYNTAX, "%s is not hexadecimal", row->name);
 	if (value.len != 0 && value.len != DIGEST_DIGITS)
 		return err_set(err, ERR_SYNTAX, "%s has %zu digits", row->name, value.len);
 	return put_text(block, row, value, DIGEST_DIGITS, err);

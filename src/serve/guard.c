@@ -24,17 +24,22 @@ struct facts {
 /* ---- characters -------------------------------------------------------------------------------
  */
 
-static bool is_token_char(uint8_t c)
-{
-	if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'))
-		return true;
-	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c);
-}
+/* clang-format off */
+static const bool token_chars[256] = {
+	['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+	['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true,
+	['*'] = true, ['+'] = true, ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true,
+	['`'] = true, ['|'] = true, ['~'] = true,
+};
+static const bool control_chars[256] = {
+	[0x00 ... 0x08] = true, [0x0a ... 0x1f] = true, [0x7f] = true, /* not the tab */
+};
+/* clang-format on */
 
 bool guard_is_token(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		if (!is_token_char(s.data[i]))
+		if (!token_chars[s.data[i]])
 			return false;
 	}
 	return s.len > 0;
@@ -42,11 +47,11 @@ bool guard_is_token(struct slice s)
 
 static bool is_field_value(struct slice s)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		if ((s.data[i] < 0x20 && s.data[i] != '\t') || s.data[i] == 0x7f)
-			return false;
-	}
-	return true;
+	bool bad = false;
+
+	for (size_t i = 0; i < s.len; i++)
+		bad |= control_chars[s.data[i]];
+	return !bad;
 }
 
 static bool is_printable(struct slice s)

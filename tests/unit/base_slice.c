@@ -86,9 +86,40 @@ static void a_copy_ends_with_a_nul(void **state)
 	free(empty);
 }
 
+/* Every pair of bytes at every place of every short length, the rest being equal but for case. */
+static void case_is_ignored_of_letters_alone(void **state)
+{
+	(void)state;
+	for (size_t len = 1; len <= 26; len += 5) {
+		uint8_t a[32], b[32];
+
+		for (size_t i = 0; i < len; i++) {
+			a[i] = (uint8_t)("aZ09-m"[i % 6]);
+			b[i] = (uint8_t)("Az09-M"[i % 6]);
+		}
+		for (unsigned pair = 0; pair < 0x10000; pair++) {
+			uint8_t x = (uint8_t)(pair >> 8), y = (uint8_t)pair;
+			uint8_t low = (uint8_t)(x | 0x20);
+			bool letters = low >= 'a' && low <= 'z' && low == (y | 0x20);
+			size_t at = pair % len;
+			uint8_t kept_a = a[at], kept_b = b[at];
+
+			a[at] = x;
+			b[at] = y;
+			assert_int_equal(
+				slice_eq_nocase((struct slice){ a, len }, (struct slice){ b, len }),
+				x == y || letters);
+			a[at] = kept_a;
+			b[at] = kept_b;
+		}
+	}
+	assert_true(slice_eq_nocase(SLICE_EMPTY, SLICE_LIT("")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(case_is_ignored_of_letters_alone),
 		cmocka_unit_test(equality_looks_at_all_bytes),
 		cmocka_unit_test(order_is_by_bytes_and_shorter_first),
 		cmocka_unit_test(cutting_never_leaves_the_slice),
