@@ -55,15 +55,16 @@ bool answer_prepare(struct request *rq, const struct serve_reply *reply, bool cl
 	struct slice body = reply->content_type ? reply->body : SLICE_EMPTY;
 	struct serve *s = rq->connection->serve;
 	struct MHD_Response *response;
-	union {
-		const uint8_t *in;
-		void *out;
-	} bytes = { .in = body.data }; /* the library copies, but its type does not say so */
 
 	assert(!rq->response && reply->status >= 200 && reply->status <= 599);
 	assert(body.len <= SERVE_BODY_MAX);
 	close = close || reply->close || s->quiet || is_doubtful(rq);
-	response = MHD_create_response_from_buffer(body.len, bytes.out, MHD_RESPMEM_MUST_COPY);
+	buf_reset(&rq->answer);
+	if (buf_put_slice(&rq->answer, body, NULL) != ERR_OK)
+		return false;
+	/* The library is done with the bytes before it says that the request is over. */
+	response =
+		MHD_create_response_from_buffer(body.len, rq->answer.data, MHD_RESPMEM_PERSISTENT);
 	if (!response)
 		return false;
 	if (!add_all(response, rq, reply, close)) {

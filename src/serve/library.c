@@ -148,7 +148,7 @@ static enum MHD_Result take_body(struct request *rq, struct MHD_Connection *mc)
 
 	if (!chunked && length > rq->shown.max_body)
 		return refuse_early(rq, mc, ERR_TOO_LARGE, err_status(ERR_TOO_LARGE));
-	rq->body = BUF_INIT(rq->shown.max_body);
+	rq->body.max = rq->shown.max_body;
 	if (!chunked && length > 0 && buf_reserve(&rq->body, (size_t)length, NULL) != ERR_OK)
 		return refuse_early(rq, mc, ERR_UNAVAILABLE, err_status(ERR_UNAVAILABLE));
 	rq->state = REQUEST_BODY;

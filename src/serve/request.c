@@ -11,6 +11,12 @@
 
 #define ID_BYTES 12 /* 24 hex digits for a made request id */
 
+/* A request that fits into this much memory behind its struct is used again, with what its buffers
+ * have up to a limit. */
+#define ROOM KIB(2)
+#define SPARES_MAX 256
+#define SPARE_BUF_MAX KIB(8)
+
 /* ---- the identity of a request ----------------------------------------------------------------
  */
 
@@ -99,11 +105,79 @@ static void copy_head(struct request *rq, const struct head_view *head, size_t c
 	shown->header_count = count;
 }
 
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
+/* Spares of the loop that runs on this thread. A burst of requests makes and frees hundreds of
+ * blocks of a size that the allocator is slow with. Other threads keep none. */
+static _Thread_local struct {
+	struct request *first;
+	size_t count;
+	bool kept;
+} spares;
+
+void requests_keep(void)
+{
+	spares.kept = true;
+}
+
+static void discard(struct request *rq)
+{
+	buf_done(&rq->body);
+	buf_done(&rq->answer);
+	free(rq);
+}
+
+void requests_forget(void)
+{
+	while (spares.first) {
+		struct request *rq = spares.first;
+
+		spares.first = rq->next;
+		discard(rq);
+	}
+	spares.count = 0;
+	spares.kept = false;
+}
+
+/* With empty buffers; the rest is not filled in. */
+static struct request *take(size_t need)
+{
+	struct request *rq = need <= ROOM ? spares.first : NULL;
+	size_t room = need <= ROOM ? ROOM : need;
+
+	if (rq) {
+		spares.first = rq->next;
+		spares.count--;
+		return rq;
+	}
+	rq = malloc(sizeof(*rq) + room);
+	if (!rq)
+		return NULL;
+	rq->room = room;
+	rq->body = BUF_INIT(0);
+	rq->answer = BUF_INIT(SERVE_BODY_MAX);
+	return rq;
+}
+
+static void give(struct request *rq)
+{
+	if (!spares.kept || spares.count >= SPARES_MAX || rq->room != ROOM ||
+		rq->body.cap > SPARE_BUF_MAX || rq->answer.cap > SPARE_BUF_MAX) {
+		discard(rq);
+		return;
+	}
+	buf_reset(&rq->body);
+	buf_reset(&rq->answer);
+	rq->next = spares.first;
+	spares.first = rq;
+	spares.count++;
+}
+
 struct request *request_make(struct connection *c, const struct head_view *head, bool with_headers)
 {
 	size_t count = with_headers ? head->guard.header_count : 0;
-	struct request *rq =
-		malloc(sizeof(*rq) + count * sizeof(rq->headers[0]) + text_size(head, count));
+	struct request *rq = take(count * sizeof(rq->headers[0]) + text_size(head, count));
 
 	assert(count <= SERVE_HEADERS_MAX);
 	if (!rq)
@@ -115,6 +189,9 @@ struct request *request_make(struct connection *c, const struct head_view *head,
 		},
 		.connection = c,
 		.head_bytes = head->guard.block_bytes,
+		.room = rq->room,
+		.body = rq->body,
+		.answer = rq->answer,
 	};
 	atomic_init(&rq->refs, 1);
 	memcpy(rq->shown.client, c->client, sizeof(c->client));
@@ -145,8 +222,7 @@ void request_unref(struct request *rq)
 	if (before > 1)
 		return;
 	assert(!rq->response && !rq->connection);
-	buf_done(&rq->body);
-	free(rq);
+	give(rq);
 }
 
 void serve_request_unref(struct serve_request *shown)

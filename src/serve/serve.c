@@ -98,6 +98,10 @@ static bool wait_for_work(struct serve *s, int timeout_ms)
 
 void take_limits(struct serve *s)
 {
+	if (!atomic_load_explicit(&s->limits_set, memory_order_acquire))
+		return;
+	/* Before they are read: what is set meanwhile is taken once more. */
+	atomic_store_explicit(&s->limits_set, false, memory_order_relaxed);
 	lock_take(&s->lock);
 	s->now = s->limits;
 	lock_give(&s->lock);
@@ -155,6 +159,7 @@ static void *loop(void *arg)
 	struct serve *s = arg;
 	int timeout_ms = 0;
 
+	requests_keep();
 	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
 		bool woken = wait_for_work(s, timeout_ms);
 
@@ -162,6 +167,7 @@ static void *loop(void *arg)
 	}
 	library_close(s);
 	linger_close_all(s);
+	requests_forget();
 	return NULL;
 }
 
@@ -319,6 +325,7 @@ void serve_set_limits(struct serve *s, size_t max_body_bytes, int64_t header_tim
 		.body_timeout_ms = body_timeout_ms,
 		.idle_timeout_ms = idle_timeout_ms,
 	};
+	atomic_store_explicit(&s->limits_set, true, memory_order_release);
 	lock_give(&s->lock);
 }
 

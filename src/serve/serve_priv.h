@@ -64,7 +64,10 @@ struct request {
 	atomic_uint refs;           /* acq_rel on release, so that the last one sees all writes */
 	struct connection *connection; /* NULL: the client is gone */
 	enum request_state state;
+	struct request *next; /* among the spares */
+	size_t room;          /* bytes behind the struct */
 	struct buf body;
+	struct buf answer; /* the body of the response, which points to it */
 	size_t drained;
 	size_t head_bytes;
 	struct MHD_Response *response; /* REQUEST_DRAIN and REQUEST_ANSWER */
@@ -93,9 +96,10 @@ struct serve {
 	struct thread thread;
 
 	struct lock lock;
-	struct cond drained;  /* signalled when the last connection of a quiet server is gone */
-	struct limits limits; /* guarded by lock; the loop works on `now` */
-	bool is_drained;      /* guarded by lock */
+	struct cond drained;    /* signalled when the last connection of a quiet server is gone */
+	struct limits limits;   /* guarded by lock; the loop works on `now` */
+	bool is_drained;        /* guarded by lock */
+	atomic_bool limits_set; /* set with release under lock, cleared by the loop */
 	atomic_bool stop,
 		quiesce;   /* set with release by any thread, read with acquire by the loop */
 	atomic_bool woken; /* acq_rel both ways: one write to wake_fd for many wakes */
@@ -137,6 +141,9 @@ struct head_view { /* what the library shows of a head */
 /* with_headers: false for a head that was refused. NULL without memory. */
 struct request *request_make(struct connection *c, const struct head_view *head, bool with_headers);
 struct request *request_of(struct serve_request *shown);
+/* From here to requests_forget() this thread keeps the memory of requests for others. */
+void requests_keep(void);
+void requests_forget(void);
 void request_unref(struct request *rq);
 
 /* answer.c */
