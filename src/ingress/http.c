@@ -90,23 +90,26 @@ static enum err_code put_problem(
 	return rc;
 }
 
-/* Of several events the first, and how many there are. */
+/* Of several events the first, and how many there are. What is the same in nearly every answer is
+ * written as it is rather than member by member. */
 static enum err_code put_accepted(
 	struct buf *out, const struct admission *a, const char *request_id)
 {
+	static const struct slice start = SLICE_LIT("{\"result\":\"accepted\",\"event_id\":");
+	static const struct slice request = SLICE_LIT(",\"request_id\":");
 	struct slice event_id = a->event_id.len > 0 ? a->event_id : SLICE_EMPTY;
-	enum err_code rc = buf_put_str(out, "{", NULL);
+	enum err_code rc = buf_put_slice(out, start, NULL);
 
 	if (rc == ERR_OK)
-		rc = json_put_str(out, "result", SLICE_LIT("accepted"), NULL);
-	if (rc == ERR_OK)
-		rc = json_put_str(out, "event_id", event_id, NULL);
+		rc = json_put_string(out, event_id, NULL);
 	if (rc == ERR_OK && a->is_split)
 		rc = json_put_int(out, "events", (int64_t)a->element_count, NULL);
 	if (rc == ERR_OK)
-		rc = json_put_str(out, "request_id", slice_str(request_id), NULL);
+		rc = buf_put_slice(out, request, NULL);
 	if (rc == ERR_OK)
-		rc = buf_put_str(out, "}\n", NULL);
+		rc = json_put_string(out, slice_str(request_id), NULL);
+	if (rc == ERR_OK)
+		rc = buf_put_slice(out, SLICE_LIT("}\n"), NULL);
 	return rc;
 }
 
@@ -211,18 +214,6 @@ static struct slice source_name(const struct serve_request *rq)
 	return name;
 }
 
-static struct table *table_in_force(struct shard *shard)
-{
-	struct ingress *in = shard->ingress;
-	struct table *table;
-
-	lock_take(&in->lock);
-	table = table_ref(in->table);
-	shard->rates.client_rate = in->client_rate;
-	lock_give(&in->lock);
-	return table;
-}
-
 static void fill_request(struct shard *shard, const struct serve_request *rq,
 	const struct source *source, struct admit_request *out)
 {
@@ -321,14 +312,13 @@ static void keep_learnt(
 static enum serve_next on_head(void *ctx, struct serve_request *rq, struct serve_reply *reply)
 {
 	struct shard *shard = ctx;
-	struct table *table = table_in_force(shard);
-	struct source *source = table_source(table, source_name(rq));
-	struct intake *intake = source ? intake_take(shard, table, source) : NULL;
+	struct tenure *tenure = tenure_now(shard);
+	struct source *source = tenure ? table_source(tenure->table, source_name(rq)) : NULL;
+	struct intake *intake = source ? intake_take(shard, tenure, source) : NULL;
 	struct admit_request admit;
 
-	table_unref(table);
 	if (!intake) {
-		enum err_code code = source ? ERR_UNAVAILABLE : ERR_UNKNOWN_SOURCE;
+		enum err_code code = source || !tenure ? ERR_UNAVAILABLE : ERR_UNKNOWN_SOURCE;
 
 		refuse(shard, rq, code, err_status(code), NULL, reply);
 		return SERVE_REPLY;
@@ -451,6 +441,7 @@ static void on_tick(void *ctx)
 	shard->connections = serve_connections(shard->serve);
 	shard->turn_ms = now_ms;
 	lock_give(&shard->lock);
+	(void)tenure_now(shard); /* an old table goes soon, although no request may come */
 	ack_take(shard);
 	if (shard == in->shards && now_ms / 1000 != shard->second) {
 		shard->second = now_ms / 1000;

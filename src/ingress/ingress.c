@@ -44,6 +44,7 @@ static void shard_done(struct shard *shard)
 {
 	ack_forget(shard);
 	intake_free_spares(shard);
+	tenure_give(shard->tenure);
 	admit_tools_done(&shard->tools);
 	buf_done(&shard->text);
 	cond_done(&shard->woke);
@@ -198,6 +199,7 @@ enum err_code ingress_reload(
 	lock_take(&in->lock);
 	old = in->table;
 	in->table = table;
+	(void)atomic_fetch_add_explicit(&in->generation, 1, memory_order_release);
 	in->client_rate = config->ingress.client_rate;
 	in->max_body = (size_t)config->ingress.max_body_bytes;
 	lock_give(&in->lock);

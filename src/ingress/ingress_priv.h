@@ -26,7 +26,7 @@
 struct intake {
 	struct intake *next, **link; /* in shard.out while records are out; spare list */
 	struct shard *shard;
-	struct table *table; /* a reference */
+	struct tenure *tenure; /* counted */
 	struct source *source;
 	struct serve_request *request; /* a reference while records are out */
 	struct admission admission;
@@ -43,6 +43,13 @@ struct completion {
 	unsigned status;
 	const char *content_type; /* NULL: no body */
 	struct slice body;
+};
+
+/* The table as one shard has it. Requests of the shard count here, so that no two loops write to
+ * one place for each request. */
+struct tenure {
+	struct table *table; /* a reference */
+	size_t uses;         /* requests, and the shard while this is its newest */
 };
 
 struct log_gate {
@@ -64,6 +71,8 @@ struct shard {
 	int64_t turn_ms;                  /* guarded: the loop's last turn */
 	size_t connections;               /* guarded: as the loop saw them last */
 
+	struct tenure *tenure; /* NULL: none was needed yet, or there was no memory */
+	unsigned generation;   /* of its table */
 	struct admit_rates rates;
 	struct admit_tools tools;
 	struct record *batch, **batch_tail; /* admitted in this turn */
@@ -90,7 +99,10 @@ struct ingress {
 	struct table *table;     /* guarded by lock: the one in force */
 	struct rate client_rate; /* guarded */
 	size_t max_body;         /* guarded */
-	struct log_gate gate;    /* guarded */
+	/* Counts the tables; changed under lock with release, so that a loop that sees it change
+	 * finds the new one. */
+	atomic_uint generation;
+	struct log_gate gate; /* guarded */
 
 	size_t shard_count;
 	struct shard shards[SHARDS_MAX];
@@ -101,10 +113,13 @@ size_t ingress_connections(struct ingress *in);
 struct table *ingress_table(struct ingress *in);
 
 /* intake.c */
-struct intake *intake_take(struct shard *shard, struct table *table, struct source *source);
+struct intake *intake_take(struct shard *shard, struct tenure *tenure, struct source *source);
 /* When it is over and no record is out, it goes. */
 void intake_release(struct intake *intake);
 void intake_free_spares(struct shard *shard);
+/* The table in force; NULL without memory. */
+struct tenure *tenure_now(struct shard *shard);
+void tenure_give(struct tenure *tenure); /* NULL is fine */
 void ingress_random(struct shard *shard, void *out, size_t len);
 
 /* http.c */

@@ -1,4 +1,5 @@
-/* intake.c - the life of a request's state, and random bytes by the handful.
+/* intake.c - the life of a request's state and of the table it works with; random bytes by the
+ * handful.
  *
  * Two ends must come before it goes: the server's finished(), and the completion of its records. */
 #include "ingress_priv.h"
@@ -7,6 +8,46 @@
 
 #include <assert.h>
 #include <stdlib.h>
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+static void renew(struct shard *shard)
+{
+	struct ingress *in = shard->ingress;
+	struct tenure *fresh = malloc(sizeof(*fresh));
+
+	tenure_give(shard->tenure);
+	shard->tenure = fresh;
+	if (!fresh)
+		return;
+	fresh->uses = 1;
+	lock_take(&in->lock);
+	shard->generation = atomic_load_explicit(&in->generation, memory_order_relaxed);
+	fresh->table = table_ref(in->table);
+	shard->rates.client_rate = in->client_rate;
+	lock_give(&in->lock);
+}
+
+struct tenure *tenure_now(struct shard *shard)
+{
+	unsigned now = atomic_load_explicit(&shard->ingress->generation, memory_order_acquire);
+
+	if (!shard->tenure || shard->generation != now)
+		renew(shard);
+	return shard->tenure;
+}
+
+void tenure_give(struct tenure *tenure)
+{
+	if (!tenure || --tenure->uses > 0)
+		return;
+	table_unref(tenure->table);
+	free(tenure);
+}
+
+/* ---- intakes -----------------------------------------------------------------------------------
+ */
 
 static struct intake *take_spare(struct shard *shard)
 {
@@ -24,15 +65,16 @@ static struct intake *take_spare(struct shard *shard)
 	return intake;
 }
 
-struct intake *intake_take(struct shard *shard, struct table *table, struct source *source)
+struct intake *intake_take(struct shard *shard, struct tenure *tenure, struct source *source)
 {
 	struct intake *intake = take_spare(shard);
 
 	if (!intake)
 		return NULL;
+	tenure->uses++;
 	*intake = (struct intake){
 		.shard = shard,
-		.table = table_ref(table),
+		.tenure = tenure,
 		.source = source,
 		.admission = intake->admission,
 	};
@@ -52,8 +94,8 @@ void intake_release(struct intake *intake)
 	if (!intake->is_over || intake->awaited > 0)
 		return;
 	assert(!intake->request);
-	table_unref(intake->table);
-	intake->table = NULL;
+	tenure_give(intake->tenure);
+	intake->tenure = NULL;
 	if (shard->spare_count >= SPARE_INTAKES) {
 		discard(intake);
 		return;
