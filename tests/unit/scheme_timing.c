@@ -12,9 +12,8 @@
 #define ROUNDS 400 /* comparisons in a sample */
 #define TRIES 5    /* a machine that does much else may spoil one */
 #define ALIKE 1.15 /* of two quartiles; one that stops early is several times as far apart */
-* /
 
-	static int64_t now_ns(void)
+static int64_t now_ns(void)
 {
 	return clock_system()->mono_ns(clock_system());
 }
