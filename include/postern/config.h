@@ -67,6 +67,7 @@ struct rate {
 
 enum on_reuse { ON_REUSE_DUPLICATE, ON_REUSE_QUARANTINE };
 enum on_replay { ON_REPLAY_QUARANTINE, ON_REPLAY_APPLY };
+enum stream_start { STREAM_START_EARLIEST, STREAM_START_LATEST };
 struct source_config {
 	const char *name, *tenant; /* tenant defaults to "default" */
 	const char *preset;        /* or NULL */
@@ -77,6 +78,10 @@ struct source_config {
 	const struct named_secret *secrets;
 	size_t secret_count;
 	const char *public_url; /* or NULL */
+	struct {
+		const char *topic; /* that others write, in place of HTTP; NULL: none */
+		enum stream_start start;
+	} stream;
 	struct rate rate;
 	enum on_reuse on_reuse;
 	enum on_replay on_replay;

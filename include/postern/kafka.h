@@ -132,6 +132,35 @@ struct kafka_lane_opts {
 MUST_CHECK enum err_code queue_kafka_lane(struct kafka *kafka, const struct kafka_lane_opts *opts,
 	struct queue **out, struct err *err);
 
+/* ---- topics that others write -------------------------------------------------------------------
+ */
+
+struct kafka_stream;
+struct kafka_stream_opts {
+	const char *topic, *group; /* of consumers: its committed positions are the only memory */
+	bool from_end; /* where a group begins that has no position yet: at the end, not the start
+			*/
+};
+struct kafka_stream_record {
+	struct record record; /* headers: their block; empty where none can hold them */
+	int32_t partition;    /* -1: there is no record */
+	int64_t lost;         /* so many before it were dropped by retention, unread */
+	void *message;        /* the stream's, as block */
+	uint8_t *block;
+};
+/* Joins the group. One thread reads a stream; the topic may not be there yet. */
+MUST_CHECK enum err_code kafka_stream_open(struct kafka *kafka,
+	const struct kafka_stream_opts *opts, struct kafka_stream **out, struct err *err);
+/* The next record of any partition that the group gives us, in the order of each; none until
+ * deadline_ms (monotonic): partition -1. Anything but ERR_OK may pass: call again. */
+MUST_CHECK enum err_code kafka_stream_read(struct kafka_stream *stream, int64_t deadline_ms,
+	struct kafka_stream_record *out, struct err *err);
+void kafka_stream_release(struct kafka_stream_record *record);
+/* This record and those before it need not be read again. Committed within a second or two. */
+void kafka_stream_passed(struct kafka_stream *stream, int32_t partition, int64_t offset);
+/* Leaves the group; NULL is fine. */
+void kafka_stream_close(struct kafka_stream **stream);
+
 /* ---- the group: a suggestion of who should own which lane --------------------------------------
  */
 

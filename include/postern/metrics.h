@@ -35,6 +35,8 @@ enum metric_family {
 	METRIC_CONFIG_RELOAD_OK,      /* gauge */
 	METRIC_CONNECTIONS,           /* gauge: open HTTP connections */
 	METRIC_JOURNAL_IGNORED,       /* journal records that were not valid */
+	METRIC_STREAM_RECORDS,        /* source, code */
+	METRIC_STREAM_LOST,           /* source */
 	METRIC_KAFKA_RENEWALS,        /* producer; made anew after a fatal error */
 	METRIC_READY,                 /* gauge: what /readyz says */
 	METRIC_DISK_FREE,             /* gauge: of the disk that holds data_dir */

@@ -8,6 +8,7 @@
 #include "broker_opts.h"
 #include "lines.h"
 
+#include "postern/feed.h"
 #include "postern/file.h"
 #include "postern/json.h"
 #include "postern/log.h"
@@ -33,6 +34,7 @@ struct broker {
 	struct cond changed;
 	/* Guarded by lock, as all below. Once set the crew stays until the end. */
 	struct crew *crew;
+	struct feeds *feeds; /* likewise */
 	struct err failed;
 	bool stopping;
 };
@@ -115,7 +117,7 @@ void broker_sources(struct queue *queue, const struct config *config)
 	bool all = config->source_count > 0;
 
 	for (size_t i = 0; i < config->source_count; i++)
-		all &= config->sources[i].ack_from_spool;
+		all &= config->sources[i].ack_from_spool || config->sources[i].stream.topic;
 	queue_spool_covers(queue, all);
 }
 
@@ -223,6 +225,24 @@ static enum err_code settle_topics(struct broker *b, const struct config *config
 	return rc;
 }
 
+/* Topics that others write are read by the half that takes events in. */
+static enum err_code open_feeds(struct broker *b, struct config *config, struct err *err)
+{
+	const struct feeds_opts opts = { .kafka = b->kafka, .clock = clock_system() };
+	struct config_report report = { 0 };
+	struct feeds *feeds = NULL;
+	enum err_code rc = feeds_open(config, &opts, &feeds, &report, err);
+
+	if (rc == ERR_OK) {
+		lock_take(&b->lock);
+		b->feeds = feeds;
+		lock_give(&b->lock);
+	}
+	daemon_log_report(&report);
+	config_report_done(&report);
+	return rc;
+}
+
 static enum err_code settle(struct broker *b, struct err *err)
 {
 	struct config *config;
@@ -240,6 +260,8 @@ static enum err_code settle(struct broker *b, struct err *err)
 		rc = settle_topics(b, config, err);
 	if (rc == ERR_OK && b->daemon->has_worker)
 		rc = open_crew(b, config, err);
+	if (rc == ERR_OK && b->daemon->has_ingress)
+		rc = open_feeds(b, config, err);
 	config_unref(&config);
 	lock_give(&b->daemon->reloading);
 	if (rc == ERR_OK)
@@ -327,6 +349,17 @@ enum err_code broker_reload(
 		    : daemon_check_worker(config, report, err);
 }
 
+enum err_code broker_reload_streams(
+	struct broker *b, struct config *config, struct config_report *report, struct err *err)
+{
+	struct feeds *feeds;
+
+	lock_take(&b->lock);
+	feeds = b->feeds;
+	lock_give(&b->lock);
+	return feeds ? feeds_reload(feeds, config, report, err) : ERR_OK;
+}
+
 enum err_code broker_failed(struct broker *b, struct err *err)
 {
 	struct crew *crew;
@@ -397,13 +430,26 @@ static void put_spool(struct buf *out, struct err *err)
 	buf_done(&text);
 }
 
+static void put_streams(struct broker *b, struct buf *out, struct err *err)
+{
+	struct feeds *feeds;
+
+	lock_take(&b->lock);
+	feeds = b->feeds;
+	lock_give(&b->lock);
+	if (feeds && err->code == ERR_OK)
+		err_ignored(feeds_status(feeds, out, err));
+}
+
 enum err_code broker_status(struct broker *b, struct buf *out, struct err *err)
 {
 	struct crew *crew = broker_crew(b);
 
 	put_kafka(b, out, err);
-	if (b->daemon->has_ingress)
+	if (b->daemon->has_ingress) {
 		put_spool(out, err);
+		put_streams(b, out, err);
+	}
 	if (crew && err->code == ERR_OK) {
 		struct buf text = BUF_INIT(MIB(1));
 
@@ -435,6 +481,7 @@ void broker_stop(struct broker *b, int64_t deadline_ms)
 	broker_quiet(b);
 	thread_join(&b->thread);
 	lock_take(&b->daemon->reloading);
+	feeds_stop(b->feeds);
 	if (b->crew)
 		crew_stop(b->crew, deadline_ms);
 	lock_give(&b->daemon->reloading);
@@ -453,6 +500,7 @@ void broker_close(struct broker **broker)
 	*broker = NULL;
 	if (!b)
 		return;
+	feeds_close(&b->feeds);
 	crew_close(&b->crew);
 	kafka_close(&b->kafka);
 	close_fd(b->ingress_lock);

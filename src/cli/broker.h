@@ -25,6 +25,9 @@ MUST_CHECK enum err_code broker_start(struct broker *broker, struct err *err);
 
 /* NULL while Kafka has not been reached. It lives until broker_close(). */
 struct crew *broker_crew(struct broker *broker);
+/* The mappings of topics that others write; of the ingress half. */
+MUST_CHECK enum err_code broker_reload_streams(struct broker *broker, struct config *config,
+	struct config_report *report, struct err *err);
 /* A new config for the working half, or only a look whether it could be. */
 MUST_CHECK enum err_code broker_reload(struct broker *broker, struct config *config,
 	struct config_report *report, struct err *err);

@@ -63,8 +63,10 @@ static const char *weakness(const struct scheme_audit *audit)
 	return "weak: whoever has one request can repeat it under a fresh id";
 }
 
-static void print_audit(const struct linter *l, const char *name, const struct scheme_audit *audit)
+static void print_audit(const struct linter *l, const struct source_config *source,
+	const struct scheme_audit *audit)
 {
+	const char *name = source->name, *topic = source->stream.topic;
 	struct buf out = BUF_INIT(KIB(64));
 	struct err err = ERR_INIT;
 	struct line line = { .out = &out, .err = &err };
@@ -80,8 +82,13 @@ static void print_audit(const struct linter *l, const char *name, const struct s
 		line_bool(&line, "refetch", audit->refetch);
 		line_bool(&line, "nonce", audit->has_nonce);
 		line_bool(&line, "gap", audit->has_gap);
+		if (topic)
+			line_str(&line, "stream", topic);
 		line_end(&line);
 		cli_outf("%s\n", buf_str(&out));
+	} else if (topic) {
+		cli_outf("%s: reads the topic %s: binds none, its trust is that topic's ACL\n",
+			name, topic);
 	} else {
 		cli_outf("%s: binds %s, replay %s, id %s%s%s%s%s%s\n", name, audit->binds,
 			audit->replay, audit->id, audit->has_nonce ? ", nonce" : "",
@@ -124,6 +131,9 @@ static enum err_code lint_source(struct linter *l, const struct source_config *s
 	if (rc == ERR_OK) {
 		check_keys(l, source, scheme);
 		scheme_audit(scheme, out);
+		/* No signature was to be had: who may write to the topic is the brokers' business.
+		 */
+		out->weak = out->weak && !source->stream.topic;
 		l->is_weak |= out->weak;
 	}
 	scheme_close(&scheme);
@@ -142,7 +152,7 @@ static int lint_sources(struct linter *l)
 		print_problems(l);
 		config_report_done(&l->report);
 		if (rc == ERR_OK)
-			print_audit(l, source->name, &audit);
+			print_audit(l, source, &audit);
 		else if (rc != ERR_CONFIG)
 			return cli_fail(&err);
 	}

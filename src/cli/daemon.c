@@ -231,6 +231,8 @@ static enum err_code swap(struct daemon *daemon, struct config *old_config,
 		rc = reload_worker(daemon, new_config, report, err);
 	if (rc == ERR_OK && daemon->has_ingress) {
 		rc = ingress_reload(daemon->ingress, new_config, report, err);
+		if (rc == ERR_OK && daemon->broker)
+			rc = broker_reload_streams(daemon->broker, new_config, report, err);
 		if (rc != ERR_OK && daemon->has_worker)
 			err_ignored(reload_worker(daemon, old_config, report, NULL));
 	}

@@ -44,6 +44,14 @@ int source_open(const struct cli *cli, struct source *out)
 		source_close(out);
 		return status;
 	}
+	if (out->config_row->stream.topic) {
+		status = cli_usage(cli,
+			"the source \"%s\" reads the topic %s: write to that with any "
+			"client of Kafka",
+			cli->args[0], out->config_row->stream.topic);
+		source_close(out);
+		return status;
+	}
 	rc = scheme_open(out->config_row, &out->scheme, &report, &err);
 	cli_report(out->config->path, &report, false);
 	config_report_done(&report);

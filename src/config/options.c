@@ -34,6 +34,7 @@ static const char *const acks[] = { "queue", "spool", NULL };
 /* In the order of their enums. */
 static const char *const reuses[] = { "duplicate", "quarantine", NULL };
 static const char *const replays[] = { "quarantine", "apply", NULL };
+static const char *const starts[] = { "earliest", "latest", NULL };
 static const char *const rules[] = { "newer", "not_older", "next", "match", "none", NULL };
 static const char *const handlers[] = { "none", "http", "exec", "topic", NULL };
 static const char *const handlers_later[] = { "plugin", NULL };
@@ -246,7 +247,14 @@ SCHEME("/sources/*/nonce", "A value that must not come twice within the toleranc
 SCHEME("/sources/*/refetch", "The event is only a hint."),
 SCHEME("/sources/*/gap", "First and last sequence number of a batch."),
 SCHEME("/sources/*/body", "A form field that holds the JSON."),
-LATER("/sources/*/stream"),
+OBJECT("/sources/*/stream", OPTION_OPTIONAL | OPTION_KAFKA,
+	"A topic that others write, in place of preset and verify."),
+{ { "/sources/*/stream/topic", OPTION_TEXT, OPTION_REQUIRED | OPTION_RESTART, NULL, 1, 249, NULL, NULL,
+	NULL, "The topic; none of postern's own." },
+	SOURCE_AT(stream.topic) },
+{ { "/sources/*/stream/start", OPTION_WORD, OPTION_RESTART, "\"earliest\"", 0, 0, NULL, starts, NULL,
+	"Where to begin the first time: with the oldest record, or with the next one." },
+	SOURCE_AT(stream.start) },
 LATER("/sources/*/lane"),
 LATER("/sources/*/answer"),
 LATER("/sources/*/idempotency"),

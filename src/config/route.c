@@ -75,6 +75,21 @@ static void load_argv(struct loader *l, const struct node *list, struct route_co
 	out->handler.argv = argv;
 }
 
+/* What is published there comes back. */
+static void check_circle(struct loader *l, const struct node *topic)
+{
+	const struct config *config = l->config;
+
+	for (size_t i = 0; i < config->source_count; i++) {
+		const char *read = config->sources[i].stream.topic;
+
+		if (read && slice_eq_str(node_text(topic), read))
+			problem(l, topic,
+				"is read by the source \"%s\": events would go round in a circle",
+				config->sources[i].name);
+	}
+}
+
 static void load_handler(struct loader *l, struct node *handler, struct route_config *out)
 {
 	const struct node *key = node_member(handler, "sign_key");
@@ -89,8 +104,10 @@ static void load_handler(struct loader *l, struct node *handler, struct route_co
 	store_members(l, handler, out); /* once more, with the defaults of this type */
 	if (argv)
 		load_argv(l, argv, out);
-	if (topic)
+	if (topic) {
 		check_foreign_topic(l, topic);
+		check_circle(l, topic);
+	}
 	if (key) {
 		out->handler.sign_key.pointer = key->pointer;
 		out->handler.sign_key.line = key->line;

@@ -186,9 +186,29 @@ static void check_public_url(struct loader *l, const struct node *source)
 		problem(l, url, "must not hold a query: the one received is added");
 }
 
+/* What is about requests, and signatures, has no place there. */
+static void check_stream(struct loader *l, const struct node *source, const struct node *stream)
+{
+	static const char *const fitting[] = { "stream", "tenant", "id", "type", "entity",
+		"version", "base", "on_reuse" };
+	const struct node *topic = node_member(stream, "topic");
+
+	for (const struct node *member = source->child; member; member = member->next) {
+		bool fits = !is_given(l, member);
+
+		for (size_t i = 0; i < ARRAY_LEN(fitting); i++)
+			fits |= strcmp(member->name, fitting[i]) == 0;
+		if (!fits)
+			problem(l, member, "has no meaning beside \"stream\"");
+	}
+	if (topic)
+		check_foreign_topic(l, topic);
+}
+
 static void check_source(struct loader *l, const struct node *node, struct source_config *source)
 {
 	const struct node *verify = node_member(node, "verify");
+	const struct node *stream = node_member(node, "stream");
 
 	if (!config_name_is_sane(slice_str(node->name)))
 		problem(l, node,
@@ -200,6 +220,10 @@ static void check_source(struct loader *l, const struct node *node, struct sourc
 		problem(l, verify,
 			"must not stand beside \"preset\"; to change a preset's verify "
 			"write \"extends\" in place of \"preset\"");
+	if (stream) {
+		check_stream(l, node, stream);
+		return;
+	}
 	if (!source->preset && !verify && !node_member(node, "extends"))
 		problem(l, node, "needs \"preset\" or \"verify\"");
 	else if (source->scheme && source->key_count == 0 && needs_keys(source->scheme) &&

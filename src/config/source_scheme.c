@@ -49,6 +49,26 @@ static const struct node *preset_tree(
 	return base ? node_merge(l->arena, base, tree) : NULL;
 }
 
+/* ---- streams -----------------------------------------------------------------------------------
+ */
+
+/* Who may write to the topic is its ACL's business. The mapping that is there without another one:
+ * CloudEvents in binary mode, and what postern adds to it. */
+static const struct node *stream_tree(struct loader *l)
+{
+	static const char text[] =
+		"{\"verify\": {\"alg\": \"none\"}, \"id\": \"header:ce_id\","
+		"\"type\": \"header:ce_type\", \"entity\": \"header:ce_subject\","
+		"\"version\": \"header:postern-version\"}";
+	struct parse_place place = { .pointer = "stream" };
+	bool bad = false;
+	const struct node *tree = parse_value(l->arena, slice_str(text), &place, &bad);
+
+	if (bad)
+		l->arena->failed = true; /* the text is our own and good: memory ran out */
+	return tree;
+}
+
 /* ---- the merged scheme -------------------------------------------------------------------------
  */
 
@@ -132,6 +152,11 @@ const struct node *merge_scheme(struct loader *l, const struct node *source)
 		preset = extends;
 	if (preset) {
 		base = preset_tree(l, preset, preset->string, 0);
+		if (!base)
+			return NULL;
+	}
+	if (node_member(source, "stream")) {
+		base = stream_tree(l);
 		if (!base)
 			return NULL;
 	}

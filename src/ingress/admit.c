@@ -467,3 +467,14 @@ void admit_whole(const struct admit_request *rq, struct admit_tools *tools, stru
 	else
 		accept_event(rq, tools, out);
 }
+
+void admit_without_body(
+	const struct admit_request *rq, struct admit_tools *tools, struct admission *out)
+{
+	if (quarantine(rq, tools, NULL, ERR_TOO_LARGE, out)) {
+		out->record.body = SLICE_EMPTY;
+		decide(out, ADMIT_APPEND, ERR_TOO_LARGE, err_status(ERR_TOO_LARGE));
+	} else {
+		refuse(rq, ERR_UNAVAILABLE, out);
+	}
+}

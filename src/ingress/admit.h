@@ -85,3 +85,7 @@ void admit_head(const struct admit_request *rq, const struct admit_rates *rates,
 /* The whole request: anything but ADMIT_GO_ON. out->record.body is the request's; elements have
  * copies. */
 void admit_whole(const struct admit_request *rq, struct admit_tools *tools, struct admission *out);
+/* One that is too large to be kept (of a stream): its record is a quarantined one without a body;
+ * the digest is the body's. */
+void admit_without_body(
+	const struct admit_request *rq, struct admit_tools *tools, struct admission *out);

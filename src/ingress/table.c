@@ -92,5 +92,8 @@ struct source *table_source(const struct table *table, struct slice name)
 {
 	const struct source_config *config = config_source(table->config, name);
 
-	return config ? &table->sources[config - table->config->sources] : NULL;
+	/* What comes by a topic does not come by HTTP. */
+	if (!config || config->stream.topic)
+		return NULL;
+	return &table->sources[config - table->config->sources];
 }

@@ -24,6 +24,7 @@
 #define CONSUMERS (ALL & ~PRODUCERS)
 #define DATA (1u << KAFKA_KIND_DATA)
 #define CONTROL (1u << KAFKA_KIND_CONTROL)
+#define STREAM (1u << KAFKA_KIND_STREAM)
 #define ALL ((1u << KAFKA_KIND_COUNT) - 1)
 
 struct row {
@@ -57,8 +58,11 @@ static const struct row defaults[] = {
 	{ DATA, "fetch.wait.max.ms", "50" },
 	{ DATA, "fetch.error.backoff.ms", "100" },
 	{ DATA, "queued.max.messages.kbytes", "8192" },
-	{ CONTROL, "session.timeout.ms", "15000" },
-	{ CONTROL, "heartbeat.interval.ms", "1000" },
+	{ CONTROL | STREAM, "session.timeout.ms", "15000" },
+	{ CONTROL | STREAM, "heartbeat.interval.ms", "1000" },
+	/* Topics of others may come later, or grow. */
+	{ STREAM, "topic.metadata.refresh.interval.ms", "10000" },
+	{ STREAM, "queued.max.messages.kbytes", "16384" },
 };
 /* What postern's promises rest on. */
 static const struct row musts[] = {

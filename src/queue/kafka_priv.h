@@ -12,6 +12,7 @@
  *   kafka_spool*.c     the same with a log in front of it, for when Kafka is away; and one for what
  *                      Kafka refuses for good
  *   kafka_lane*.c, kafka_journal*.c, kafka_group.c   the working half
+ *   kafka_stream.c     topics that others write
  *
  * Callbacks of the library run on threads of ours only: log lines and errors wait in each handle's
  * queue until its owner polls it. Who makes a handle therefore polls it.
@@ -44,6 +45,7 @@ enum kafka_kind {
 	KAFKA_KIND_DATA,    /* consumer: assigned by hand, every offset given, no group */
 	KAFKA_KIND_CONTROL, /* consumer: member of the group, reads nothing */
 	KAFKA_KIND_QUERY,   /* consumer: asks, reads nothing, no group */
+	KAFKA_KIND_STREAM,  /* consumer: a member that reads a topic of others */
 	KAFKA_KIND_COUNT
 };
 #define KAFKA_PRODUCER_KINDS 4 /* the first ones */

@@ -19,9 +19,14 @@ class Topic(Kit):
         route = {"name": "out", "match": {}, "handler": {"type": "topic", "topic": self.users}}
         return node_over(self, self.broker, self.topic, {"sw": mapped()}, routes=[route], **more)
 
+    def begin(self, node):
+        """Ready, and it can be asked about events."""
+        node.start("run")
+        self.until(lambda: node.ask("/v1/events/none")[0] != 503, "its partitions are read")
+
     def test_a_record_is_published_as_it_came(self):
         node = self.over()
-        node.start("run")
+        self.begin(node)
         self.until(lambda: self.broker.topics().get(self.users) == PARTITIONS, "made")
         body = body_of("thing:1", 2)
         self.accepted(node.send("sw", body, "evt_1"))
@@ -45,7 +50,7 @@ class Topic(Kit):
     def test_a_record_that_is_too_large_is_dead(self):
         self.broker.create(self.users, PARTITIONS, max_message_bytes=4000)
         node = self.over()
-        node.start("run")
+        self.begin(node)
         self.accepted(node.send("sw", body_of("thing:1", 1, filler=random.randbytes(6000).hex()), "evt_large"))
         for number in range(20):  # more together than the topic takes at once
             self.accepted(node.send("sw", body_of("thing:2", number, filler=random.randbytes(700).hex()), f"evt_{number}"))

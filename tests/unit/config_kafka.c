@@ -206,6 +206,58 @@ static void a_routes_topic(void **state)
 	assert_string_equal(f->config->routes[0].handler.topic, "t.other");
 }
 
+#define STREAM(members) "{" KAFKA("\"topic\":\"t\",", "") ",\"sources\":{\"s\":{" members "}}}"
+#define FROM(name) "\"stream\":{\"topic\":\"" name "\"}"
+
+/* A source may be a topic that others write: then nothing about requests has a meaning. */
+static void a_stream_takes_the_place_of_requests(void **state)
+{
+	static const struct {
+		const char *text, *words;
+	} rows[] = {
+		{ "{\"sources\":{\"s\":{" FROM("x") "}}}", "goes with \"backend\": \"kafka\"" },
+		{ STREAM("\"stream\":{}"), "needs \"topic\"" },
+		{ STREAM("\"stream\":{\"topic\":\"x\",\"start\":\"now\"}"), "earliest" },
+		{ STREAM(FROM("t")), "is a topic of postern's own" },
+		{ STREAM(FROM("t.journal")), "is a topic of postern's own" },
+		{ STREAM(FROM("a b")), "A-Z a-z 0-9 . _ -" },
+		{ STREAM(FROM("x") ",\"preset\":\"github\""), "has no meaning beside \"stream\"" },
+		{ STREAM(FROM("x") ",\"verify\":{\"alg\":\"none\"}"), "has no meaning beside" },
+		{ STREAM(FROM("x") "," KEYS), "has no meaning beside" },
+		{ STREAM(FROM("x") ",\"rate_limit\":{\"per_second\":1}"), "has no meaning beside" },
+		{ STREAM(FROM("x") ",\"ack_from\":\"spool\""), "has no meaning beside" },
+		{ STREAM(FROM("x") ",\"items\":\"json:/a\""), "has no meaning beside" },
+		{ "{" KAFKA("", "") ",\"sources\":{\"s\":{" FROM("x") "}}," TOPIC(
+			  ",\"topic\":\"x\"") "}",
+			"is read by the source \"s\"" },
+	};
+	struct files *f = *state;
+	const struct source_config *source;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		bool found = false;
+
+		assert_int_equal(files_load(f, rows[i].text, NULL), ERR_CONFIG);
+		for (size_t p = 0; p < f->report.count; p++)
+			found |= strstr(f->report.problems[p].text, rows[i].words) != NULL;
+		if (!found) {
+			files_print(f);
+			fail_msg("row %zu: no problem says: %s", i, rows[i].words);
+		}
+	}
+	files_must_load(f, STREAM(FROM("x")), NULL);
+	source = &f->config->sources[0];
+	assert_string_equal(source->stream.topic, "x");
+	assert_int_equal(source->stream.start, STREAM_START_EARLIEST);
+	assert_false(source->ack_from_spool);
+	files_must_load(f,
+		STREAM("\"stream\":{\"topic\":\"x\",\"start\":\"latest\"},\"tenant\":\"a\","
+		       "\"id\":\"json:/"
+		       "id\",\"entity\":\"header:kafka-key\",\"on_reuse\":\"quarantine\""),
+		NULL);
+	assert_int_equal(f->config->sources[0].stream.start, STREAM_START_LATEST);
+}
+
 static void a_long_topic_leaves_room_for_the_others(void **state)
 {
 	struct files *f = *state;
@@ -367,6 +419,7 @@ int main(void)
 		TEST(properties_become_texts),
 		TEST(mistakes_have_their_place),
 		TEST(a_routes_topic),
+		TEST(a_stream_takes_the_place_of_requests),
 		TEST(a_long_topic_leaves_room_for_the_others),
 		TEST(what_does_nothing_on_kafka_is_told),
 		TEST(senders_that_never_try_again_are_spooled),

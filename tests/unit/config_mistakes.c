@@ -87,8 +87,6 @@ static void what_is_not_supported_yet(void **state)
 		{ "{\"ingress\":{\"tls\":{}}}", "/ingress/tls", 1, "is not supported yet" },
 		{ "{\"lanes\":{}}", "/lanes", 1, "not supported yet" },
 		{ "{\"security\":{}}", "/security", 1, "not supported yet" },
-		{ SOURCE("\"stream\":{\"topic\":\"t\"}"), "/sources/a/stream", 2,
-			"not supported yet" },
 		{ SOURCE("\"answer\":\"outcome\""), "/sources/a/answer", 2, "not supported yet" },
 		{ SOURCE("\"idempotency\":{}"), "/sources/a/idempotency", 2, "not supported yet" },
 		{ SOURCE("\"paths\":[]"), "/sources/a/paths", 2, "not supported yet" },
