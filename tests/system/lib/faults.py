@@ -139,8 +139,8 @@ class Faults:
                 self._end_due()
 
     def end(self):
-        """All is well again. The clock is not behind what it was: a worker that was started anew takes a time that
-        lies ahead for what a destination asked for, and that may be an hour."""
+        """All is well again. The clock is not behind what it was, and the worker is started once more: one that was
+        started behind it takes times that lie ahead for what destinations asked for, and that may be an hour."""
         self._end_due(all_of_them=True)
         self.syncs.number.set(0)
         self.supervise()
@@ -148,6 +148,11 @@ class Faults:
             self.clock.step(self.ahead_s - self.clock.shift_s)
         for process in self.node.running():
             self.node.wait_ready(process)
+            if process.half != "ingress":
+                if process.stop() != 0:
+                    raise AssertionError(f"{process.half} ended with {process.wait()}:\n{process.log_text()[-2000:]}")
+                self.renew()
+                self.node.wait_ready(self.start(process.half))
 
 
 def faults(test, disk, halves, seconds, seed, clients=6, pause=0.03):

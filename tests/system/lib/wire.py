@@ -3,10 +3,14 @@
 import http.client
 import json
 import os
+import random
 import socket
 import threading
 
 from . import leaks
+
+
+PORTS = (4096, 16384)  # those above are given to brokers by scripts/kafka, and then to clients
 
 
 class Answer:
@@ -104,13 +108,17 @@ def raw(address, data, timeout=10, half_close=False):
 
 
 def free_ports(count):
-    """Ports that nobody listens on now. All are held until all are known, so they differ."""
+    """Ports that nobody listens on now. All are held until all are known, so they differ. They are below those that
+    the system gives to clients: nobody's connection takes the port of a process that was killed and comes back."""
     holders = []
     try:
-        for _ in range(count):
+        while len(holders) < count:
             holder = socket.socket()
-            holder.bind(("127.0.0.1", 0))
-            holders.append(holder)
+            try:
+                holder.bind(("127.0.0.1", random.randrange(*PORTS)))
+                holders.append(holder)
+            except OSError:
+                holder.close()
         return [holder.getsockname()[1] for holder in holders]
     finally:
         for holder in holders:
