@@ -230,6 +230,7 @@ SCHEME("/sources/*/verify/each", "An array whose elements are verified one by on
 SCHEME("/sources/*/verify/jwt", "What a token must say."),
 SCHEME("/sources/*/verify/cert", "Where a certificate comes from."),
 SCHEME("/sources/*/verify/hash", "The digest of an x509 signature."),
+SCHEME("/sources/*/verify/httpsig", "What an HTTP message signature must cover."),
 SCHEME("/sources/*/extends", "A preset that this source's verify and mapping are merged over."),
 SCHEME("/sources/*/id", "The event's id."),
 SCHEME("/sources/*/type", "The event's type."),

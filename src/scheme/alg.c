@@ -19,6 +19,7 @@ static const struct alg algs[] = {
 	{ .name = "none", .kind = ALG_NONE },
 	{ .name = "jwt", .kind = ALG_MODULE, .module = &jwt_module },
 	{ .name = "x509-rsa", .kind = ALG_MODULE, .module = &x509_module },
+	{ .name = "httpsig", .kind = ALG_MODULE, .module = &httpsig_module },
 };
 
 const struct alg *alg_find(struct slice name, const char **out_hint)

@@ -3,7 +3,8 @@
  *   jws.c       a compact JWS taken apart, strictly
  *   jwk.c       JWK, JWK Set or PEM -> a set of keys
  *   key_file.c  a set of keys from a file that may change
- *   jwt.c       the module: which key, which claims
+ *   jose_keys.c the keys of a source, tried
+ *   jwt.c       the module: which claims
  *
  * Which algorithm a token may use is the config's choice, and which a key may be used with is the
  * key's; the token can only name one that both allow. What a token says of where its key is (jku,

@@ -10,80 +10,6 @@
 
 #include "postern/text.h"
 
-/* ---- keys --------------------------------------------------------------------------------------
- */
-
-struct search {
-	size_t labelled; /* keys with the token's kid, or with none */
-	size_t tried;
-	enum err_code rc;
-};
-
-static bool is_wanted(const struct jws *token, const struct jwk *key, const char *entry_kid)
-{
-	const char *kid = key->kid ? key->kid : entry_kid;
-
-	return !token->has_kid || !kid || slice_eq_str(token->kid, kid);
-}
-
-/* ERR_OK: one of them made the signature. */
-static void try_set(
-	const struct jwk_set *set, const char *entry_kid, const struct jws *token, struct search *s)
-{
-	for (size_t i = 0; i < set->count && s->rc == ERR_BAD_SIGNATURE; i++) {
-		if (!is_wanted(token, &set->keys[i], entry_kid))
-			continue;
-		s->labelled++;
-		if (!jwk_fits(&set->keys[i], token->alg) || s->tried == SCHEME_KEYS_MAX)
-			continue;
-		s->tried++;
-		s->rc = jwk_verify(&set->keys[i], token->alg, token->input, token->signature);
-	}
-}
-
-/* Every key of the source that is valid now, in their order. */
-static void try_keys(struct judge *j, const struct jws *token, bool missed, struct search *s)
-{
-	const struct scheme *scheme = j->ev.scheme;
-	const struct jwt *jwt = j->way->state;
-
-	*s = (struct search){ .rc = ERR_BAD_SIGNATURE };
-	for (size_t k = 0; k < scheme->key_count && s->rc == ERR_BAD_SIGNATURE; k++) {
-		struct jwk_set *set;
-
-		if (!key_valid(&scheme->keys[k], j->now_ms))
-			continue;
-		set = key_file_keys(jwt->files[k], j->now_ms, missed);
-		try_set(set, scheme->keys[k].kid, token, s);
-		jwk_set_unref(&set);
-		if (s->rc == ERR_OK)
-			j->out->key = (int)k;
-	}
-}
-
-static enum err_code check_key(struct judge *j, const struct jws *token)
-{
-	struct search s;
-	char kid[64] = "";
-
-	try_keys(j, token, false, &s);
-	if (token->has_kid && s.labelled == 0)
-		try_keys(j, token, true, &s);
-	if (s.rc == ERR_OK)
-		return ERR_OK;
-	if (s.rc != ERR_BAD_SIGNATURE)
-		return judge_refuse(j, ERR_UNAVAILABLE, "no memory to verify");
-	if (token->has_kid)
-		text_printable(token->kid, kid, sizeof(kid));
-	if (token->has_kid && s.labelled == 0)
-		return judge_refuse(j, ERR_KEY_NOT_FOUND, "no key has the kid \"%s\"", kid);
-	if (s.tried == 0)
-		return judge_refuse(j, ERR_BAD_SIGNATURE, "no valid key is one for %s",
-			jws_alg_name(token->alg));
-	return judge_refuse(j, ERR_BAD_SIGNATURE, "%zu key%s tried, none fits", s.tried,
-		s.tried == 1 ? "" : "s");
-}
-
 /* ---- claims ------------------------------------------------------------------------------------
  */
 
@@ -241,10 +167,10 @@ static enum err_code check_token(struct judge *j, struct slice text)
 
 	if (why)
 		return judge_refuse(j, ERR_BAD_SIGNATURE, "%s", why);
-	if (!jwt->allowed[token.alg])
+	if (!jwt->keys.allowed[token.alg])
 		return judge_refuse(j, ERR_BAD_SIGNATURE, "%s is not one of the algorithms allowed",
 			jws_alg_name(token.alg));
-	rc = check_key(j, &token);
+	rc = jose_prove(j, &jwt->keys, &token);
 	if (rc == ERR_OK)
 		rc = read_claims(j, token.payload, &claims);
 	if (rc == ERR_OK)
@@ -290,23 +216,11 @@ static bool reads(const struct way *way, const struct question *q)
 	return false;
 }
 
-static bool is_body_digest(const struct jwt_claim *claim)
-{
-	const struct part *part = claim->text.parts;
-
-	return claim->type == JSON_STRING && claim->text.count == 1 && part->kind == REF_BODY &&
-	       (part->function == FN_SHA256_HEX || part->function == FN_SHA256_BASE64);
-}
-
 static void audit(const struct scheme *s, struct way *way)
 {
 	const struct jwt *jwt = way->state;
 
 	(void)s;
-	for (size_t i = 0; i < jwt->claim_count; i++) {
-		if (is_body_digest(&jwt->claims[i]))
-			way->cover = COVER_FULL;
-	}
 	way->time_covered = jwt->needs_exp || jwt->max_age_s >= 0;
 }
 

@@ -1,8 +1,7 @@
 /* jwt.h - a compiled "jwt" member of verify. Private to this room. */
 #pragma once
 
-#include "jose.h"
-#include "scheme_priv.h"
+#include "jose_keys.h"
 
 #define JWT_ISS_MAX 8
 #define JWT_CLAIMS_MAX 8
@@ -20,9 +19,7 @@ struct jwt_claim {
 };
 
 struct jwt {
-	bool allowed[JWS_ALGS];
-	enum jws_alg algs[JWS_ALGS]; /* in the order of the config */
-	size_t alg_count;
+	struct jose_keys keys;
 	struct jws_reader header;
 	const char *iss[JWT_ISS_MAX];
 	size_t iss_count;
@@ -34,7 +31,6 @@ struct jwt {
 	bool needs_exp;
 	int64_t max_age_s; /* -1: any */
 	int64_t leeway_s, future_leeway_s;
-	struct key_file *files[SCHEME_KEYS_MAX]; /* by the source's keys */
 };
 
 /* jwt_compile.c */

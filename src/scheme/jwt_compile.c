@@ -31,9 +31,7 @@ static bool read_algs(struct compile *c, const struct node *jwt_node, struct jwt
 		if (!jws_alg_find(name, &alg))
 			return compile_fail(
 				c, n, "must be RS256, PS256, ES256, HS256 (or 384, 512) or EdDSA");
-		if (!jwt->allowed[alg])
-			jwt->algs[jwt->alg_count++] = alg;
-		jwt->allowed[alg] = true;
+		jose_allow(&jwt->keys, alg);
 	}
 	return true;
 }
@@ -94,6 +92,26 @@ static bool read_claim(struct compile *c, const struct node *at, struct jwt_clai
 	return compile_fail(c, at, "must be a template, a whole number, true or false");
 }
 
+static bool is_body_digest(const struct jwt_claim *claim)
+{
+	const struct part *part = claim->text.parts;
+
+	return claim->type == JSON_STRING && claim->text.count == 1 && part->kind == REF_BODY &&
+	       (part->function == FN_SHA256_HEX || part->function == FN_SHA256_BASE64);
+}
+
+/* A claim that is the body's digest signs the body. */
+static bool bind_body(struct compile *c, const struct jwt *jwt)
+{
+	for (size_t i = 0; i < jwt->claim_count; i++) {
+		if (!is_body_digest(&jwt->claims[i]))
+			continue;
+		c->way->sign_count = 1;
+		return compile_template(c, NULL, SLICE_LIT("{body}"), &c->way->signs[0]);
+	}
+	return true;
+}
+
 static bool read_claims(struct compile *c, const struct node *jwt_node, struct jwt *jwt)
 {
 	const struct node *at = node_member(jwt_node, "claims");
@@ -108,7 +126,7 @@ static bool read_claims(struct compile *c, const struct node *jwt_node, struct j
 		if (!read_claim(c, n, &jwt->claims[jwt->claim_count++]))
 			return false;
 	}
-	return true;
+	return bind_body(c, jwt);
 }
 
 static bool read_max_age(struct compile *c, const struct node *jwt_node, struct jwt *jwt)
@@ -224,37 +242,11 @@ bool jwt_compile(struct compile *c, const struct node *verify)
 /* ---- keys --------------------------------------------------------------------------------------
  */
 
-static bool fits_any(const struct jwt *jwt, const struct jwk_set *set)
-{
-	for (size_t i = 0; i < set->count; i++) {
-		for (size_t a = 0; a < jwt->alg_count; a++) {
-			if (jwk_fits(&set->keys[i], jwt->algs[a]))
-				return true;
-		}
-	}
-	return false;
-}
-
 bool jwt_key(struct compile *c, size_t key, const struct node *at, struct slice text)
 {
-	const char *path = c->s->keys[key].file;
 	struct jwt *jwt = c->way->state;
-	struct jwk_set *set = NULL;
-	struct err err = ERR_INIT;
 
-	if (!jwt)
-		return false;
-	if (jwk_set_open(text, &set, &err) != ERR_OK) {
-		c->no_memory |= err.code == ERR_NOMEM;
-		return compile_fail(c, at, "%s%s%s", path ? path : "", path ? ": " : "", err.text);
-	}
-	if (!fits_any(jwt, set))
-		compile_warn(c, at, "none of the keys is one for the algorithms of jwt.algs");
-	if (key_file_open(path, set, &jwt->files[key], &err) != ERR_OK) {
-		c->no_memory = true;
-		return false;
-	}
-	return true;
+	return jwt && jose_key(c, &jwt->keys, key, at, text);
 }
 
 void jwt_close(struct way *way)
@@ -266,6 +258,5 @@ void jwt_close(struct way *way)
 	jws_reader_close(&jwt->header);
 	for (size_t i = 0; i < ARRAY_LEN(jwt->paths); i++)
 		json_path_close(&jwt->paths[i]);
-	for (size_t i = 0; i < ARRAY_LEN(jwt->files); i++)
-		key_file_close(&jwt->files[i]);
+	jose_close(&jwt->keys);
 }

@@ -6,52 +6,7 @@
 
 #include "postern/text.h"
 
-struct signer {
-	struct jwk_set *set;
-	const struct jwk *key;
-	const char *kid;
-	enum jws_alg alg;
-};
-
-static bool can_sign(const struct jwk *key, enum jws_alg alg)
-{
-	return jwk_fits(key, alg) && (!key->pkey || pkey_is_private(key->pkey));
-}
-
-static bool find_in_set(const struct jwt *jwt, struct signer *out)
-{
-	for (size_t i = 0; i < out->set->count; i++) {
-		for (size_t a = 0; a < jwt->alg_count; a++) {
-			if (!can_sign(&out->set->keys[i], jwt->algs[a]))
-				continue;
-			out->key = &out->set->keys[i];
-			out->alg = jwt->algs[a];
-			return true;
-		}
-	}
-	return false;
-}
-
-/* The first key that is valid and can sign. */
-static bool find_signer(
-	const struct way *way, const struct scheme *s, int64_t now_ms, struct signer *out)
-{
-	const struct jwt *jwt = way->state;
-
-	for (size_t k = 0; k < s->key_count; k++) {
-		if (!key_valid(&s->keys[k], now_ms))
-			continue;
-		out->set = key_file_keys(jwt->files[k], now_ms, false);
-		if (find_in_set(jwt, out)) {
-			out->kid = out->key->kid ? out->key->kid : s->keys[k].kid;
-			return true;
-		}
-		jwk_set_unref(&out->set);
-	}
-	return false;
-}
-
-static enum err_code put_header(const struct signer *with, struct buf *out, struct err *err)
+static enum err_code put_header(const struct jose_signer *with, struct buf *out, struct err *err)
 {
 	enum err_code rc = buf_put_str(out, "{", err);
 
@@ -106,7 +61,8 @@ struct pieces {
 	struct buf header, payload, token, signature;
 };
 
-static enum err_code join(const struct signer *with, bool is_bad, struct pieces *p, struct err *err)
+static enum err_code join(
+	const struct jose_signer *with, bool is_bad, struct pieces *p, struct err *err)
 {
 	enum err_code rc = text_base64url(buf_slice(&p->header), &p->token, err);
 
@@ -155,16 +111,16 @@ enum err_code jwt_sign(const struct way *way, struct eval *ev, const struct sche
 {
 	struct pieces p = { BUF_INIT(KIB(4)), BUF_INIT(KIB(8)), BUF_INIT(KIB(16)),
 		BUF_INIT(KIB(2)) };
-	struct signer with = { .set = NULL };
+	struct jose_signer with;
+	const struct jwt *jwt = way->state;
 	enum err_code rc;
 
-	if (!find_signer(way, ev->scheme, draft->now_ms, &with))
-		return err_set(err, ERR_UNSUPPORTED,
-			"none of the source's keys can sign: it takes a private key (JWK or PEM) "
-			"or a secret in its key file");
+	rc = jose_find_signer(&jwt->keys, ev->scheme, draft->now_ms, &with, err);
+	if (rc != ERR_OK)
+		return rc;
 	rc = put_header(&with, &p.header, err);
 	if (rc == ERR_OK)
-		rc = put_claims(way->state, ev, draft->now_ms, &p.payload, err);
+		rc = put_claims(jwt, ev, draft->now_ms, &p.payload, err);
 	if (rc == ERR_OK)
 		rc = join(&with, draft->bad_signature, &p, err);
 	if (rc == ERR_OK)

@@ -6,7 +6,8 @@
  *   eval.c, form.c     references -> bytes of a request
  *   verify.c, map.c, answer.c, audit.c, sign.c   what the door offers
  *   j*.c, key_file.c   the module for JSON Web Tokens (jose.h, jwt.h)
- *   x509*.c, cert_*.c  the module for certificates (x509.h) */
+ *   x509*.c, cert_*.c  the module for certificates (x509.h)
+ *   httpsig*.c, sfv.c, content_digest.c   the module for RFC 9421 (httpsig.h) */
 #pragma once
 
 #include "postern/json.h"
@@ -460,6 +461,7 @@ struct question {
 	struct slice name;
 };
 
+struct sender;
 /* An algorithm that needs code of its own: its verdict takes the place of the MAC's. It has a row
  * in alg.c that names it; all else stays as it is for other algorithms:
  *
@@ -490,6 +492,9 @@ struct scheme_module {
 	 * do not have. NULL: never. */
 	enum err_code (*sign)(const struct way *way, struct eval *ev,
 		const struct scheme_draft *draft, struct buf *out, struct err *err);
+	/* In place of sign(), where a signature is more than one value: puts them into the request
+	 * itself. */
+	enum err_code (*place)(struct sender *d, struct eval *ev);
 	/* Does the module itself read something of this kind from a request? See struct question.
 	 * NULL: it does not. */
 	bool (*reads)(const struct way *way, const struct question *q);
@@ -500,8 +505,9 @@ struct scheme_module {
 	void (*audit)(const struct scheme *s, struct way *way);
 };
 
-extern const struct scheme_module jwt_module;  /* jwt.c */
-extern const struct scheme_module x509_module; /* x509.c */
+extern const struct scheme_module jwt_module;     /* jwt.c */
+extern const struct scheme_module httpsig_module; /* httpsig.c */
+extern const struct scheme_module x509_module;    /* x509.c */
 /* Does the template hold what the question is about? */
 bool template_reads(const struct template *t, const struct question *q);
 

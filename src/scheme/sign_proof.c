@@ -319,6 +319,8 @@ enum err_code sign_prove(struct sender *d, struct eval *ev)
 		return ERR_OK;
 	if (d->way->has_each)
 		return sign_elements(d, ev);
+	if (d->way->alg->module && d->way->alg->module->place)
+		return d->way->alg->module->place(d, ev);
 	rc = write_signature(d, ev, &value);
 	if (rc == ERR_OK && way_has_sig(d->way))
 		rc = put_signature(d, buf_slice(&value));
