@@ -30,6 +30,7 @@ struct fetch_call {
 	struct slice body;
 	/* Roots in PEM that an https server may lead up to, beside the system's; empty: none. */
 	struct slice ca_pem;
+	bool public_only; /* addresses of private networks and of this machine are not called */
 	const struct header *headers; /* content-type too: none is added */
 	size_t header_count;
 	int64_t timeout_ms; /* of the whole call, name lookup included */

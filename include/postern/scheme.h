@@ -134,6 +134,9 @@ struct scheme_answer {
 	struct header headers[SCHEME_ANSWER_HEADERS];
 	size_t header_count;
 	struct buf text;
+	/* A URL that is to be visited: scheme_visit(). In text; empty: none. */
+	struct slice visit;
+	const char *visit_refused; /* why one is not; static, or NULL */
 };
 #define SCHEME_ANSWER_INIT                                                                         \
 	((struct scheme_answer){ .body = BUF_INIT(SCHEME_ECHO_MAX), .text = BUF_INIT(KIB(8)) })
@@ -144,6 +147,12 @@ void scheme_answer_done(struct scheme_answer *answer);
  * valid at now_ms. An answer with a body goes out with X-Content-Type-Options: nosniff. */
 bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *rq,
 	const struct scheme_verdict *verdict, int64_t now_ms, struct scheme_answer *out);
+/* Visit what an answer says, later and without waiting; its end is logged under the source's name.
+ * The URL is https, of a host that verify.cert allows, with an address that is not a private one
+ * (unless the source brings authorities of its own: cert.ca); redirects are not followed.
+ * ERR_UNAVAILABLE: too many are under way, or there is no net. */
+MUST_CHECK enum err_code scheme_visit(const struct scheme *scheme, const char *source,
+	const struct scheme_answer *answer, struct err *err);
 /* Does a sender of this scheme tell its key itself? Such a source may have no keys yet. */
 bool scheme_learns(const struct scheme *scheme);
 /* Is this a request that tells a key: a line of 8 to 512 printable characters without blanks? Only

@@ -4,6 +4,7 @@
 #include "postern/fetch.h"
 
 #include <curl/curl.h>
+#include <sys/socket.h>
 
 struct fetch_slot {
 	struct fetch_slot *next, *prev; /* in the list of idle or of busy slots */
@@ -16,6 +17,8 @@ struct fetch_slot {
 	bool cut;                    /* we closed the connection on a body that was too long */
 };
 
+/* May anyone on the internet be told to call this address? */
+bool fetch_is_public(const struct sockaddr *address);
 /* A handle with every setting that is the same for all calls. */
 MUST_CHECK enum err_code fetch_slot_open(struct fetch_slot **out, struct err *err);
 void fetch_slot_close(struct fetch_slot *slot);

@@ -14,8 +14,11 @@
 /* libcurl's own sockets are inherited by children; ours are not. */
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	(void)arg;
+	const struct fetch_slot *slot = arg;
+
 	(void)purpose;
+	if (slot->call->public_only && !fetch_is_public(&address->addr))
+		return CURL_SOCKET_BAD;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, (int)address->protocol);
 }
 
@@ -50,6 +53,7 @@ static bool set_callbacks(struct fetch_slot *slot)
 	return curl_easy_setopt(easy, CURLOPT_PRIVATE, slot) == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, slot->error) == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+	       curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, slot) == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header) == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_HEADERDATA, slot) == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
@@ -201,7 +205,10 @@ enum err_code fetch_slot_begin(struct fetch_slot *slot, struct fetch_call *call,
 	slot->header_bytes = slot->thrown = 0;
 	slot->cut = false;
 	slot->error[0] = '\0';
+	/* A connection that another call has opened was not looked at. */
 	if (!set_method(slot->easy, call) || !set_roots(slot->easy, call->ca_pem) ||
+		curl_easy_setopt(slot->easy, CURLOPT_FRESH_CONNECT, (long)call->public_only) !=
+			CURLE_OK ||
 		curl_easy_setopt(slot->easy, CURLOPT_URL, call->url) != CURLE_OK ||
 		curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, link_lines(slot)) != CURLE_OK ||
 		curl_easy_setopt(slot->easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms) !=

@@ -269,6 +269,19 @@ static enum serve_next refuse_admission(struct shard *shard, const struct serve_
 	return SERVE_REPLY;
 }
 
+static void start_visit(const struct intake *intake, const struct scheme_answer *answer)
+{
+	const char *source = intake->source->config->name;
+	struct err err = ERR_INIT;
+
+	if (answer->visit_refused)
+		log_warn("visit_refused", log_str("source", source),
+			log_str("detail", answer->visit_refused));
+	if (answer->visit.len > 0 &&
+		scheme_visit(intake->source->scheme, source, answer, &err) != ERR_OK)
+		log_warn("visit_failed", log_str("source", source), log_str("detail", err.text));
+}
+
 static void fill_handshake(
 	struct intake *intake, const struct serve_request *rq, struct serve_reply *reply)
 {
@@ -280,6 +293,7 @@ static void fill_handshake(
 	reply->body = buf_slice(&answer->body);
 	for (size_t i = 0; i < answer->header_count; i++)
 		add_header(reply, answer->headers[i].name, answer->headers[i].value);
+	start_visit(intake, answer);
 	log_debug("handshake_answered", log_str("source", intake->source->config->name),
 		log_str("request_id", rq->request_id));
 }

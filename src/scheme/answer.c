@@ -164,6 +164,8 @@ static void clear(struct scheme_answer *out)
 	buf_reset(&out->body);
 	buf_reset(&out->text);
 	out->header_count = 0;
+	out->visit = SLICE_EMPTY;
+	out->visit_refused = NULL;
 }
 
 /* Room for all values was reserved: what stands in the text stays where it is. */
@@ -201,6 +203,8 @@ static bool reply(struct eval *ev, const struct handshake *h, struct scheme_answ
 		return false;
 	out->status = h->status;
 	out->content_type = out->body.len > 0 ? h->content_type : NULL;
+	if (h->visits)
+		visit_allow(ev, h, out);
 	return true;
 }
 

@@ -336,6 +336,11 @@ void scheme_net_close(struct scheme_net **net)
 	*net = NULL;
 }
 
+struct fetch *cert_net_fetch(struct scheme_net *net)
+{
+	return net->fetch;
+}
+
 bool scheme_wants_net(const struct scheme *scheme)
 {
 	for (size_t i = 0; i < scheme->way_count; i++) {
@@ -345,7 +350,7 @@ bool scheme_wants_net(const struct scheme *scheme)
 		if (alg->module && alg->module->use_net && scheme->key_count == 0)
 			return true;
 	}
-	return false;
+	return visit_is_wanted(scheme);
 }
 
 void scheme_use_net(struct scheme *scheme, struct scheme_net *net)

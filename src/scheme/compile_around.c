@@ -285,5 +285,6 @@ bool compile_around(struct compile *c, const struct node *root)
 	if (handshake)
 		ok &= compile_handshakes(c, handshake);
 	ok &= compile_webhook_origin(c, root);
+	ok &= compile_topics(c, root);
 	return ok;
 }

@@ -118,23 +118,22 @@ static bool read_is_signed(struct compile *c, const struct node *at, struct hand
 static bool read_one(struct compile *c, const struct node *at, struct handshake *out)
 {
 	static const char *const names[] = { "method", "when", "signed", "reply", "learn", "visit",
-		NULL };
+		"topic", NULL };
 	const struct node *method, *when, *reply, *learn;
 
 	if (!compile_members(c, at, names))
 		return false;
-	if (node_member(at, "visit"))
-		return compile_unsupported(c, node_member(at, "visit"), "visit");
 	*out = (struct handshake){ .method = "POST", .status = 200, .content_type = "text/plain" };
 	method = node_member(at, "method");
 	when = node_member(at, "when");
 	reply = node_member(at, "reply");
 	learn = node_member(at, "learn");
-	if (!when || (!reply && !learn))
+	if (!when || (!reply && !learn && !node_member(at, "visit")))
 		return compile_fail(c, at, "needs when and reply");
 	if (!read_is_signed(c, node_member(at, "signed"), out) ||
 		(method && !read_method(c, method, &out->method)) || !read_when(c, when, out) ||
-		(reply && !compile_reply(c, reply, out)) || (learn && !read_learn(c, learn, out)))
+		(reply && !compile_reply(c, reply, out)) || (learn && !read_learn(c, learn, out)) ||
+		!compile_visit(c, at, out))
 		return false;
 	return out->is_signed || check_unsigned(c, at, out);
 }

@@ -25,6 +25,8 @@
 #define HANDSHAKES_MAX 8
 #define REPLY_HEADERS_MAX 2
 #define REPLY_PIECES_MAX 32
+#define TOPICS_MAX 64
+#define VISIT_URL_MAX 2000
 #define SECRETS_MAX 16
 #define DECODED_MAX 80      /* bytes of a signature; ECDSA over P-256 in DER has 72 at most */
 #define SCRATCH_MAX KIB(16) /* decoded bytes while one request is looked at; see eval_need() */
@@ -138,6 +140,8 @@ struct handshake {
 	size_t header_count;
 	bool learns; /* only inside a window that an operator opens */
 	struct part learn;
+	bool visits; /* a URL of the sender's hosts, for a topic that the source allows */
+	struct part visit, topic;
 };
 
 /* A key as the config names it; what a way makes of it is in way.keyed, by the same index. */
@@ -239,6 +243,8 @@ struct scheme {
 	bool replay_by_type;
 	struct handshake handshakes[HANDSHAKES_MAX];
 	size_t handshake_count;
+	const char *topics[TOPICS_MAX]; /* patterns: for which a URL is visited */
+	size_t topic_count;
 	const char *webhook_origin; /* who may ask for permission by OPTIONS; NULL: nobody */
 	char webhook_rate[24];
 	unsigned ack_status, reject_status;
@@ -318,6 +324,9 @@ bool compile_reply(struct compile *c, const struct node *reply, struct handshake
 /* Does a handshake of this source's tell its key? */
 bool compile_learns(const struct node *root);
 bool compile_webhook_origin(struct compile *c, const struct node *root);
+/* A handshake's visit and topic; and the source's topics. */
+bool compile_visit(struct compile *c, const struct node *handshake, struct handshake *out);
+bool compile_topics(struct compile *c, const struct node *root);
 /* "text/plain" or "application/json", as a static string. */
 bool compile_content_type(struct compile *c, const struct node *at, const char **out);
 bool compile_status(
@@ -395,6 +404,8 @@ enum found eval_signed(
 	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad);
 /* The parts joined: in place when there is one, otherwise in the scratch buffer. */
 enum found eval_joined(struct eval *ev, const struct template *t, struct slice *out);
+/* Puts the URL into out->visit, or why not into out->visit_refused. */
+void visit_allow(struct eval *ev, const struct handshake *h, struct scheme_answer *out);
 /* A challenge, signed with the handshake's key, into the scratch buffer. */
 enum found answer_challenge(
 	struct eval *ev, enum ref_function function, struct slice challenge, struct slice *out);

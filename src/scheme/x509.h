@@ -3,6 +3,7 @@
  *   cert_url.c       is this a URL that may be fetched at all?
  *   cert_net.c       fetching, checking and keeping certificates; shared by all schemes of a
  * process x509.c           the module: which certificate, which digest, the signature
+ *   visit.c          URLs that the same senders want visited
  *   x509_compile.c   the members "cert" and "hash" of verify */
 #pragma once
 
@@ -48,6 +49,10 @@ void cert_held_unref(struct cert_held **held);
  * ERR_KEY_NOT_FOUND: what is there is no certificate of this sender. why: for people. */
 enum err_code cert_net_get(struct scheme_net *net, struct slice url, struct slice host,
 	const struct cert_policy *policy, int64_t now_ms, struct cert_held **out, struct err *why);
+
+struct fetch;
+struct fetch *cert_net_fetch(struct scheme_net *net);
+bool visit_is_wanted(const struct scheme *scheme);
 
 /* ---- the module --------------------------------------------------------------------------------
  */

@@ -115,7 +115,9 @@ class FetchedCertificates(Kit):
                 "cert": {"url": "header:X-Cert", "host": "^localhost$", "suffix": ".pem", "port": server.port,
                          "ca": "secret:roots", **cert},
             },
-            "id": "header:X-Id", "type": "none",
+            "id": "header:X-Id", "type": "none", "topics": ["arn:1:*"],
+            "handshake": [{"when": {"header:X-Ask": "confirm"}, "signed": True, "visit": "header:X-Url",
+                           "topic": "header:X-Topic"}],
             "secrets": {"roots": {"file": "keys/roots.pem"}},
         }
         node = self.adopt(Node({"sns": (None, source), "open": (None, {"verify": {"alg": "none"}, "id": "sha256:body"})}))
@@ -187,6 +189,27 @@ class FetchedCertificates(Kit):
         self.until(lambda: "certificate_not_taken" in node.processes[0].log_text(), "the fetch failed")
         self.assertEqual(self.post(node, server.url("/signer.pem"), "e-1").status, 503)
         self.assertEqual(server.asked["/signer.pem"], 0)
+
+    def test_a_subscription_is_confirmed_by_a_visit(self):
+        node, server = self.start()
+        ask = {"X-Ask": "confirm", "X-Topic": "arn:1:orders", "X-Url": server.url("/?Action=Confirm&Token=sEcReT-1")}
+        server.pages["/?Action=Confirm&Token=sEcReT-1"] = (200, {}, b"<Confirmed/>" * 10000)
+        server.pages["/moved"] = (302, {"Location": "/secret"}, b"")
+        _, answer = self.settle(node, server.url("/signer.pem"), "e-1", **ask)
+        self.assertEqual((answer.status, answer.body), (200, b""))
+        self.until(lambda: server.asked["/?Action=Confirm&Token=sEcReT-1"] == 1, "the visit")
+        for change in ({"X-Topic": "arn:2:orders"}, {"X-Url": "http://localhost/"}, {"X-Url": "https://127.0.0.1/"}):
+            answer = self.post(node, server.url("/signer.pem"), "e-2", **{**ask, **change})
+            self.assertEqual(answer.status, 200)
+        bad = self.post(node, server.url("/signer.pem"), "e-3", key=self.stranger_key, **ask)
+        self.assertEqual(bad.status, 401)
+        self.post(node, server.url("/signer.pem"), "e-4", **{**ask, "X-Url": server.url("/moved")})
+        self.until(lambda: server.asked["/moved"] == 1, "the second visit")
+        log = node.processes[0].log_text
+        self.until(lambda: "visit_failed" in log() and log().count('"visit_refused"') == 3, "what came of them")
+        self.assertEqual(server.asked["/?Action=Confirm&Token=sEcReT-1"], 1)
+        self.assertEqual(server.asked["/secret"], 0)
+        self.assertNotIn("sEcReT", log())
 
     def test_nobody_waits_for_a_fetch_and_floods_fetch_little(self):
         node, server = self.start()

@@ -141,7 +141,7 @@ static const struct {
 	     "\"{query:a}\"}}], " OPEN,
 		"/handshake/0/reply", "must be text/plain" },
 	{ ID "\"handshake\": [{\"when\": {}, \"visit\": \"json:/a\", \"reply\": {}}], " OPEN,
-		"/handshake/0/visit", "not supported yet" },
+		"/handshake/0/visit", "needs a topic" },
 	{ ID "\"handshake\": [{\"when\": {}, \"method\": \"PUT\", \"reply\": {}}], " OPEN,
 		"/handshake/0/method", "must be" },
 };
