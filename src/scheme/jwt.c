@@ -161,7 +161,7 @@ static enum err_code check_token(struct judge *j, struct slice text)
 {
 	const struct jwt *jwt = j->way->state;
 	struct jws token;
-	struct claims claims;
+	struct claims claims = { .exp_s = INT64_MIN };
 	const char *why = jws_read(&jwt->header, text, j->ev.scratch, &token);
 	enum err_code rc;
 

@@ -49,7 +49,7 @@ static void decode(struct judge *j, struct proof *out)
 		bool is_hex = j->found.list[i].coding == CODING_HEX;
 		size_t at = scratch->len;
 
-		if (text.len > 2 * PKEY_SIGNATURE_MAX || text.len > eval_room(&j->ev) ||
+		if (text.len > (size_t)2 * PKEY_SIGNATURE_MAX || text.len > eval_room(&j->ev) ||
 			(is_hex ? text_hex_decode(text, scratch, NULL)
 				: text_base64_decode(text, scratch, NULL)) != ERR_OK)
 			continue;
@@ -63,7 +63,7 @@ static enum err_code try_key(
 	struct judge *j, const struct pkey *key, const struct proof *proof, const struct part **bad)
 {
 	const struct way *w = j->way;
-	struct slice pieces[PARTS_MAX];
+	struct slice pieces[PARTS_MAX] = { SLICE_EMPTY };
 	enum err_code rc = ERR_BAD_SIGNATURE;
 
 	for (size_t s = 0; s < w->sign_count && rc == ERR_BAD_SIGNATURE; s++) {
@@ -142,7 +142,7 @@ static enum err_code try_fetched(struct judge *j, const struct proof *proof)
 
 static enum err_code verify(struct judge *j)
 {
-	struct proof proof;
+	struct proof proof = { .alg = PKEY_RSA_SHA256 };
 	enum err_code rc = find_alg(j, &proof.alg);
 
 	if (rc != ERR_OK)
