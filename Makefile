@@ -139,6 +139,12 @@ $(BUILD)/bench/%: tests/bench/%.c $(LIB)
 	$(CC) $(CFLAGS) -fno-lto -o $@ $< $(LDFLAGS) $(LIB) $(LIBS)
 bench-tools: $(BENCH_TOOLS)
 
+# Official libraries of providers as oracles; from PyPI and npm.
+interop:
+	scripts/deps build interop
+	$(MAKE) --no-print-directory all
+	tests/interop/run
+
 bench:
 	scripts/deps build test bench
 	$(MAKE) --no-print-directory all bench-tools
@@ -174,7 +180,7 @@ clean:
 	rm -rf build compile_commands.json
 
 FORCE:
-.PHONY: all unit corpus deps preload check test model torture bench bench-tools fuzz run lint format compdb install uninstall clean tests-build FORCE
+.PHONY: all unit corpus deps preload check test model torture interop bench bench-tools fuzz run lint format compdb install uninstall clean tests-build FORCE
 .DELETE_ON_ERROR:
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/replay/*.d)
