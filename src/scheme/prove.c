@@ -210,7 +210,8 @@ static enum err_code refuse_signature(struct judge *j, const struct decoded *dec
 /* A bearer's value stands for itself: nothing is signed. */
 static enum err_code prove_bearer(struct judge *j, const struct decoded *decoded)
 {
-	static const struct signed_text nothing = { .template = NULL };
+	static const struct template empty = { .count = 0 };
+	static const struct signed_text nothing = { .template = &empty };
 	size_t tried = 0;
 	enum err_code rc = try_keys(j, &nothing, decoded, &tried);
 

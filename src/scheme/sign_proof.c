@@ -186,7 +186,7 @@ static enum err_code write_signature(struct sender *d, struct eval *ev, struct b
 		rc = make(d, ev, &proof);
 		if (rc == ERR_OK)
 			rc = write_entries(d, &proof, out);
-	} else if (alg->module->sign) {
+	} else if (alg->module && alg->module->sign) {
 		rc = alg->module->sign(d->way, ev, d->draft, out, d->err);
 	} else {
 		rc = err_set(d->err, ERR_UNSUPPORTED, "%s: a receiver has no key to sign with",
@@ -287,9 +287,10 @@ static enum err_code sign_element(struct sender *d, struct eval *ev, size_t inde
 }
 
 /* The body moves with each signature that is put into it. */
-static enum err_code sign_elements(struct sender *d, struct eval *ev)
+static enum err_code sign_elements(struct sender *d, const struct eval *ev)
 {
 	struct scheme_request rq = *ev->rq;
+	struct eval now = *ev;
 	struct json_value item;
 	enum err_code rc = ERR_OK;
 	size_t index = 0;
@@ -297,12 +298,12 @@ static enum err_code sign_elements(struct sender *d, struct eval *ev)
 	if (d->way->sig.kind != REF_ITEM)
 		return err_set(d->err, ERR_UNSUPPORTED,
 			"each element is signed, and no element has a place for it");
-	ev->rq = &rq;
+	now.rq = &rq;
 	for (; rc == ERR_OK && find_element(d, index, &item); index++) {
 		rq.body = buf_slice(&d->out->body);
 		d->notes.scanned = false;
-		eval_enter(ev, item);
-		rc = sign_element(d, ev, index);
+		eval_enter(&now, item);
+		rc = sign_element(d, &now, index);
 	}
 	if (rc == ERR_OK && index == 0)
 		rc = err_set(d->err, ERR_USAGE, "the body has no elements at %s to sign",
