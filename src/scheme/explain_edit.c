@@ -9,6 +9,7 @@
 #include "postern/file.h"
 #include "postern/json.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct tree {
 
 static struct node *copy(struct tree *t, const struct node *node)
 {
+	assert(t);
 	if (t->count == NODES_MAX)
 		return NULL;
 	t->nodes[t->count] = *node;
