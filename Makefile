@@ -6,6 +6,7 @@
 #   make bench    the table of ratios against peers       make torture   the long fault runs
 #   make fuzz     each fuzz target for FUZZ_SECONDS       make lint      format, layers, tidy, cppcheck
 #   make model    every order of steps of the journal's protocol, tried by spin (tests/model)
+#   make coverage of the pure files, and which branches of decide, retry and admit no test takes
 #   make install  DESTDIR= prefix=/usr/local              make compdb    compile_commands.json
 #
 # Variants: CC=gcc|clang-14, SAN=asan|tsan (nothing: plain). Each has its own build directory.
@@ -170,6 +171,10 @@ format:
 compdb: $(GEN)
 	scripts/compdb '$(CC)' '$(subst ','\'',$(CFLAGS))' $(SOURCES) > compile_commands.json
 
+coverage:
+	scripts/deps build test
+	scripts/coverage
+
 install: all
 	scripts/layout install '$(DESTDIR)' '$(prefix)' $(BUILD)
 # Leaves configs, keys and data where they are.
@@ -180,7 +185,7 @@ clean:
 	rm -rf build compile_commands.json
 
 FORCE:
-.PHONY: all unit corpus deps preload check test model torture interop bench bench-tools fuzz run lint format compdb install uninstall clean tests-build FORCE
+.PHONY: all unit corpus deps preload check test model torture interop bench bench-tools fuzz run lint format compdb coverage install uninstall clean tests-build FORCE
 .DELETE_ON_ERROR:
 
 -include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/tests/*/*.d) $(wildcard $(BUILD)/replay/*.d)
