@@ -24,6 +24,7 @@ static const char hooks_config[] =
 	"'unsigned-both': {" HOOKS_VERIFY ", 'id': 'header:X-Id', 'entity': 'header:X-Account'},"
 	"'kept': {" HOOKS_VERIFY ", 'id': 'json:/id', 'quarantine_refused': true},"
 	"'acked': {" HOOKS_VERIFY ", 'id': 'json:/id', 'ack': {'status': 202, 'type': 'text/plain', 'body': '[accepted]'}, 'reject': 403},"
+	"'split': {" HOOKS_VERIFY ", 'items': '/all', 'id': 'item:/id', 'gap': ['json:/first', 'json:/last'], 'refetch': true},"
 	"'open': {" HOOKS_VERIFY ", 'id': 'json:/id', 'handshake': [{'method': 'GET', 'when': {'query:challenge': true}, 'reply': {'type': 'text/plain', 'body': '{query:challenge}'}}]},"
 	"'signed-hello': {" HOOKS_VERIFY ", 'id': 'json:/id', 'handshake': [{'when': {'json:/type': 'hello'}, 'signed': true, 'reply': {'type': 'text/plain', 'body': '{json:/word}'}}]},"
 	"'limited': {" HOOKS_VERIFY ", 'id': 'json:/id', 'rate_limit': {'per_second': 0.5, 'burst': 3}}"

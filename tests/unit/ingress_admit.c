@@ -431,6 +431,51 @@ static void unusable_requests_are_known_by_their_attempt(void **state)
 /* ---- handshakes --------------------------------------------------------------------------------
  */
 
+/* Each element is a record of its own, with an attempt that follows from the request's. */
+static void elements_are_records_of_their_own(void **state)
+{
+	static const char body[] =
+		"{\"first\":7,\"last\":9,\"all\":[{\"id\":\"a\"}, {} ,{\"id\":\"c\"}]}";
+	static const char *const bodies[] = { "{\"id\":\"a\"}", "{}", "{\"id\":\"c\"}" };
+	static const char *const codes[] = { "", "MISSING_EVENT_ID", "" };
+	uint8_t attempts[3][ATTEMPT_LEN];
+	struct files *f = *state;
+	struct scene s;
+	size_t i = 0;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "split");
+	sign_at(&s, body, HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_OK);
+	assert_int_equal(s.out.next, ADMIT_APPEND);
+	assert_true(s.out.is_split);
+	assert_int_equal(s.out.element_count, 3);
+	assert_text(s.out.event_id, "a");
+	for (struct element *e = s.out.elements; e; e = e->next, i++) {
+		struct event event;
+
+		assert_int_equal(event_decode(e->record.headers, &event, NULL), ERR_OK);
+		assert_text(e->record.body, bodies[i]);
+		assert_text(event.quarantine, codes[i]);
+		assert_memory_equal(event.attempt, e->record.attempt, ATTEMPT_LEN);
+		memcpy(attempts[i], event.attempt, ATTEMPT_LEN);
+		for (size_t other = 0; other < i; other++)
+			assert_memory_not_equal(attempts[other], attempts[i], ATTEMPT_LEN);
+		assert_text(event.gap_first, codes[i][0] ? "" : "7");
+		assert_text(event.refetch, codes[i][0] ? "" : "true");
+	}
+	/* A copy of the request makes copies of its elements. */
+	assert_int_equal(run(&s), ERR_OK);
+	assert_memory_equal(s.out.elements->record.attempt, attempts[0], ATTEMPT_LEN);
+	scene_close(&s);
+	scene_open(f, &s, "split");
+	sign_at(&s, "{\"all\":[]}", HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_OK);
+	assert_int_equal(s.out.next, ADMIT_EMPTY);
+	assert_int_equal(s.out.element_count, 0);
+	scene_close(&s);
+}
+
 static void handshakes_answer_in_place(void **state)
 {
 	struct files *f = *state;
@@ -476,6 +521,8 @@ int main(void)
 			unsigned_ids_do_not_choose_the_key, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			unusable_requests_are_known_by_their_attempt, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			elements_are_records_of_their_own, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			handshakes_answer_in_place, files_open, files_close),
 	};
