@@ -283,7 +283,7 @@ enum err_code ingress_learn(
 {
 	struct table *table = ingress_table(in);
 	const struct source *row = table_source(table, source);
-	enum err_code rc = ERR_OK;
+	enum err_code rc;
 
 	if (for_ms > LEARN_WINDOW_MAX_MS)
 		rc = err_set(err, ERR_USAGE, "a key is waited for at most an hour");
@@ -292,10 +292,10 @@ enum err_code ingress_learn(
 	else if (!scheme_learns(row->scheme))
 		rc = err_set(err, ERR_USAGE, "the sender of \"%s\" does not tell its key",
 			row->config->name);
-	if (rc == ERR_OK)
+	else
 		rc = learn_window(
 			&in->learn, row->config->name, in->clock->mono_ms(in->clock) + for_ms, err);
-	if (rc == ERR_OK)
+	if (row && rc == ERR_OK)
 		log_info("key_awaited", log_str("source", row->config->name),
 			log_int("seconds", for_ms / 1000));
 	table_unref(table);

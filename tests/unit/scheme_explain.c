@@ -190,8 +190,10 @@ static void check(size_t index, const struct row *row)
 	sign(row, &sender, &made);
 	lab_open(&lab, row->source, keys);
 	lab_request(&r, "", slice_str(row->received ? row->received : row->sent));
-	for (size_t i = 0; i < made.header_count; i++)
-		lab_header(&r, "", SLICE_EMPTY), r.headers[i] = made.headers[i];
+	for (size_t i = 0; i < made.header_count; i++) {
+		lab_header(&r, "", SLICE_EMPTY);
+		r.headers[i] = made.headers[i];
+	}
 	if (row->change)
 		row->change(&r);
 	code = judge(&lab, &r, now_ms);
