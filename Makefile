@@ -45,7 +45,7 @@ FAMILY := $(if $(findstring clang,$(CC)),clang,gcc)
 # request. Objects hold ordinary code too, so tests link without it.
 LTO := $(if $(SAN),,$(if $(filter gcc,$(FAMILY)),-flto=auto -ffat-lto-objects))
 
-PACKAGES := libmicrohttpd lmdb jansson libcurl libcrypto rdkafka libsystemd
+PACKAGES := libmicrohttpd gnutls lmdb jansson libcurl libcrypto rdkafka libsystemd
 CFLAGS := $(STD) $(WARN) $(WARN_$(FAMILY)) $(HARDEN) $(OPT) $(FORTIFY) $(LTO) $(SAN_FLAGS_$(SAN)) -pthread
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SAN_FLAGS_$(SAN)) -pthread
 LIBS = $(shell pkg-config --libs $(PACKAGES)) -lm

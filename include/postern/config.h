@@ -128,6 +128,7 @@ struct config {
 		int64_t max_body_bytes, max_header_bytes, header_timeout_s, body_timeout_s,
 			idle_timeout_s, max_connections;
 		struct rate client_rate;
+		const char *tls_cert, *tls_key; /* absolute; NULL: plain HTTP */
 	} ingress;
 	struct {
 		const char *listen, *worker_listen, *token_file; /* token_file absolute */

@@ -86,6 +86,9 @@ struct serve_opts {
 	const char *name;   /* thread name and logs */
 	const char *listen; /* "127.0.0.1:8080", "[::1]:8080"; port 0 picks one */
 	int listen_fd;      /* an open listening socket instead, or -1; stays the caller's */
+	/* In PEM, the certificate first, then what leads up to a root: TLS 1.2 and later. cert
+	 * empty: plain HTTP. Not kept. */
+	struct slice tls_cert, tls_key;
 	size_t max_connections, max_header_bytes, max_body_bytes;
 	int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
 	/* A deferred request that is not answered: 503 OUTCOME_UNKNOWN by refused(). 0: none. */
@@ -106,6 +109,10 @@ int serve_listen_fd(const struct serve *serve);
 /* Limits that a reload may change: they hold for requests that start later. */
 void serve_set_limits(struct serve *serve, size_t max_body_bytes, int64_t header_timeout_ms,
 	int64_t body_timeout_ms, int64_t idle_timeout_ms);
+/* Another certificate for the connections that come from now on, of a server that was opened with
+ * one. ERR_SYNTAX: nothing changes. */
+MUST_CHECK enum err_code serve_set_tls(
+	struct serve *serve, struct slice cert, struct slice key, struct err *err);
 /* Answer a deferred request; in tick() or turn(). Safe when the client has gone, or when the answer
  * timeout was faster: then nothing happens. */
 void serve_answer(struct serve *serve, struct serve_request *rq, const struct serve_reply *reply);

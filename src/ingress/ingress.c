@@ -3,6 +3,7 @@
  * Deliberately not here: what happens to a request (http.c, admit.c, ack.c). */
 #include "ingress_priv.h"
 
+#include "postern/file.h"
 #include "postern/json.h"
 #include "postern/log.h"
 
@@ -137,8 +138,56 @@ static void set_open(struct shard *shard, bool is_open)
 	lock_give(&shard->lock);
 }
 
+/* ---- TLS ---------------------------------------------------------------------------------------
+ */
+
+struct pair {
+	struct buf cert, key; /* PEM; empty: plain HTTP */
+};
+
+static void forget_pair(struct pair *pair)
+{
+	if (pair->key.data)
+		buf_wipe(&pair->key);
+	buf_done(&pair->cert);
+	buf_done(&pair->key);
+}
+
+static enum err_code read_pair(const struct config *config, struct pair *out, struct err *err)
+{
+	enum err_code rc = ERR_OK;
+
+	*out = (struct pair){ BUF_INIT(KIB(256)), BUF_INIT(KIB(64)) };
+	if (config->ingress.tls_cert)
+		rc = file_read(config->ingress.tls_cert, &out->cert, err);
+	if (rc == ERR_OK && config->ingress.tls_key)
+		rc = file_read(config->ingress.tls_key, &out->key, err);
+	return rc;
+}
+
+/* Connections that come from now on see the certificate as its file is now. */
+static enum err_code renew_pair(struct ingress *in, const struct config *config, struct err *err)
+{
+	struct pair pair;
+	enum err_code rc;
+
+	if (in->is_tls != (config->ingress.tls_cert != NULL))
+		log_warn("needs_restart", log_str("detail", "/ingress/tls"));
+	if (!in->is_tls || !config->ingress.tls_cert)
+		return ERR_OK;
+	rc = read_pair(config, &pair, err);
+	for (size_t i = 0; i < in->shard_count && rc == ERR_OK; i++) {
+		if (in->shards[i].serve)
+			rc = serve_set_tls(in->shards[i].serve, buf_slice(&pair.cert),
+				buf_slice(&pair.key), err);
+	}
+	forget_pair(&pair);
+	return rc;
+}
+
 /* The first shard makes the socket, the others accept from it too. */
-static enum err_code start_shard(struct shard *shard, int listen_fd, struct err *err)
+static enum err_code start_shard(
+	struct shard *shard, int listen_fd, const struct pair *tls, struct err *err)
 {
 	struct ingress *in = shard->ingress;
 	const struct config *config = in->table->config;
@@ -147,6 +196,8 @@ static enum err_code start_shard(struct shard *shard, int listen_fd, struct err 
 		.name = "ingress",
 		.listen = config->ingress.listen,
 		.listen_fd = listen_fd,
+		.tls_cert = buf_slice(&tls->cert),
+		.tls_key = buf_slice(&tls->key),
 		.max_connections = (connections + in->shard_count - 1) / in->shard_count,
 		.max_header_bytes = (size_t)config->ingress.max_header_bytes,
 		.max_body_bytes = (size_t)config->ingress.max_body_bytes,
@@ -169,17 +220,20 @@ static enum err_code start_shard(struct shard *shard, int listen_fd, struct err 
 
 enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_fd, struct err *err)
 {
-	enum err_code rc = ERR_OK;
+	struct pair tls;
+	enum err_code rc = read_pair(in->table->config, &tls, err);
 
 	in->queue = queue;
+	in->is_tls = tls.cert.len > 0;
 	for (size_t i = 0; i < in->shard_count && rc == ERR_OK; i++) {
-		rc = start_shard(&in->shards[i], listen_fd, err);
+		rc = start_shard(&in->shards[i], listen_fd, &tls, err);
 		if (rc == ERR_OK)
 			listen_fd = serve_listen_fd(in->shards[0].serve);
 	}
 	if (rc == ERR_OK)
 		(void)snprintf(
 			in->address, sizeof(in->address), "%s", serve_address(in->shards[0].serve));
+	forget_pair(&tls);
 	return rc;
 }
 
@@ -194,8 +248,12 @@ enum err_code ingress_reload(
 	struct table *table = NULL, *old;
 	enum err_code rc = open_table(in, config, &table, report, err);
 
-	if (rc != ERR_OK)
+	if (rc == ERR_OK)
+		rc = renew_pair(in, config, err);
+	if (rc != ERR_OK) {
+		table_unref(table);
 		return rc;
+	}
 	lock_take(&in->lock);
 	old = in->table;
 	in->table = table;

@@ -104,6 +104,7 @@ struct ingress {
 	atomic_uint generation;
 	struct log_gate gate; /* guarded */
 
+	bool is_tls; /* since the start */
 	size_t shard_count;
 	struct shard shards[SHARDS_MAX];
 };

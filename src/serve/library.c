@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 #define POOL_EXTRA KIB(16) /* header records, cookies and the head of the answer */
 
 static struct connection *connection_of(struct MHD_Connection *mc)
@@ -325,6 +326,8 @@ static void completed(
 		c->early = true;
 	if (rq)
 		release(s, c, rq, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+	if (s->is_tls)
+		connection_settle(c);
 	connection_phase(c, PHASE_IDLE);
 }
 
@@ -370,7 +373,7 @@ static void connection_closed(struct serve *s, struct connection *c)
 
 	assert(!c->request);
 	if (!c->ended && (c->early || partial)) {
-		if (!c->answered && connection_sent_nothing(c))
+		if (!s->is_tls && !c->answered && connection_sent_nothing(c))
 			tell_garbage(c);
 		linger_start(s, c->fd);
 	}
@@ -422,7 +425,8 @@ __attribute__((format(printf, 2, 0))) static void log_library(
 enum err_code library_open(struct serve *s, const struct serve_opts *opts, struct err *err)
 {
 	size_t connections = listen_raise_limit(opts->max_connections);
-	const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG;
+	const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG |
+			       (s->is_tls ? (unsigned)MHD_USE_TLS : 0);
 
 	s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, s,
 		/* first, so that it hears about the others */
@@ -431,7 +435,9 @@ enum err_code library_open(struct serve *s, const struct serve_opts *opts, struc
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, opts->max_header_bytes + POOL_EXTRA,
 		MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_URI_LOG_CALLBACK, see_target, s,
 		MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, s, MHD_OPTION_NOTIFY_COMPLETED,
-		completed, s, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, s, MHD_OPTION_END);
+		completed, s, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, s,
+		s->is_tls ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END, tls_retrieve,
+		MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES, MHD_OPTION_END);
 	if (!s->daemon)
 		return err_set(err, ERR_IO, "the HTTP library does not start on %s", s->address);
 	return ERR_OK;

@@ -65,6 +65,14 @@ bool connection_has_bytes(const struct connection *c)
 	return !read_counters(c, &info) || info.tcpi_bytes_received > c->consumed;
 }
 
+void connection_settle(struct connection *c)
+{
+	struct tcp_info info;
+
+	if (read_counters(c, &info))
+		c->consumed = info.tcpi_bytes_received;
+}
+
 bool connection_sent_nothing(const struct connection *c)
 {
 	struct tcp_info info;

@@ -160,6 +160,7 @@ static void *loop(void *arg)
 	int timeout_ms = 0;
 
 	requests_keep();
+	tls_enter(s);
 	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
 		bool woken = wait_for_work(s, timeout_ms);
 
@@ -244,7 +245,10 @@ enum err_code serve_open(const struct serve_opts *opts, struct serve **out, stru
 	assert(opts->ops->head && opts->ops->ready && opts->ops->refused);
 	if (!s)
 		return err_set(err, ERR_NOMEM, "no memory for a server");
-	rc = listen_open(s, opts, err);
+	s->is_tls = opts->tls_cert.len > 0;
+	rc = s->is_tls ? serve_set_tls(s, opts->tls_cert, opts->tls_key, err) : ERR_OK;
+	if (rc == ERR_OK)
+		rc = listen_open(s, opts, err);
 	if (rc == ERR_OK)
 		rc = library_open(s, opts, err);
 	if (rc == ERR_OK)
@@ -273,6 +277,7 @@ void serve_close(struct serve **serve)
 	}
 	*serve = NULL;    /* not before: callbacks may use it to the end */
 	library_close(s); /* where the loop never ran */
+	tls_close(s);
 	if (s->owns_listen)
 		close_fd(s->listen_fd);
 	close_fd(s->wake_fd);

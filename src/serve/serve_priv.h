@@ -100,6 +100,8 @@ struct serve {
 	struct limits limits;   /* guarded by lock; the loop works on `now` */
 	bool is_drained;        /* guarded by lock */
 	atomic_bool limits_set; /* set with release under lock, cleared by the loop */
+	struct tls_pair *tls;   /* guarded by lock: the newest, then older ones */
+	bool is_tls;
 	atomic_bool stop,
 		quiesce;   /* set with release by any thread, read with acquire by the loop */
 	atomic_bool woken; /* acq_rel both ways: one write to wake_fd for many wakes */
@@ -132,6 +134,19 @@ void listen_name(const struct sockaddr *address, bool with_port, char *out, size
 enum err_code library_open(struct serve *s, const struct serve_opts *opts, struct err *err);
 void library_close(struct serve *s);
 void connection_phase(struct connection *c, enum phase phase);
+
+/* tls.c. The loop's thread says whose it is before the library runs on it. */
+void tls_enter(struct serve *s);
+void tls_close(struct serve *s);
+struct gnutls_session_int;
+struct gnutls_cert_retr_st;
+struct gnutls_pcert_st;
+struct gnutls_ocsp_data_st;
+struct gnutls_privkey_st;
+int tls_retrieve(struct gnutls_session_int *session, const struct gnutls_cert_retr_st *info,
+	struct gnutls_pcert_st **out_chain, unsigned *out_count,
+	struct gnutls_ocsp_data_st **out_ocsp, unsigned *out_ocsp_count,
+	struct gnutls_privkey_st **out_key, unsigned *out_flags);
 
 /* request.c */
 struct head_view { /* what the library shows of a head */
@@ -166,6 +181,8 @@ void linger_read(struct serve *s, size_t slot, int64_t now_ms);
 void linger_close_all(struct serve *s);
 /* Bytes of an unfinished head have come. */
 bool connection_has_bytes(const struct connection *c);
+/* All that came is accounted for: under TLS it is not known byte by byte. */
+void connection_settle(struct connection *c);
 /* Not one byte of an answer has left. */
 bool connection_sent_nothing(const struct connection *c);
 /* Tags of descriptors in the loop's epoll set. */
