@@ -4,14 +4,8 @@
  * is kept. */
 #include "../../src/cli/ask.c"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "support/cli_output.h"
 
-#include <cmocka.h>
-
-static char output[KIB(4)];
-static size_t output_len;
 static const char *route_option;
 
 struct page {
@@ -54,25 +48,6 @@ int cli_with_config(struct cli *cli, bool warnings, cli_work *work, const void *
 	return work(cli, &config, ctx, &err) == ERR_OK ? 0 : err_exit(err.code);
 }
 
-void cli_out(struct slice text)
-{
-	assert_true(text.len < sizeof(output) - output_len);
-	memcpy(output + output_len, text.data, text.len);
-	output_len += text.len;
-	output[output_len] = '\0';
-}
-
-void cli_outf(const char *fmt, ...)
-{
-	char text[KIB(1)];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	cli_out(slice_str(text));
-}
-
 enum err_code cli_admin(const struct config *config, enum cli_half half, const char *method,
 	const char *path, struct slice body, struct buf *out, unsigned *out_status, struct err *err)
 {
@@ -94,8 +69,7 @@ static int list(const struct page *rows, size_t count)
 	pages = rows;
 	page_count = count;
 	asked = 0;
-	output_len = 0;
-	output[0] = '\0';
+	output_reset();
 	return ask_list(&cli, "/v1/dlq", "");
 }
 

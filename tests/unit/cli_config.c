@@ -3,10 +3,9 @@
  * What commands share is replaced by fakes that keep the output. */
 #include "../../src/cli/cmd_config.c"
 
+#include "support/cli_output.h"
 #include "support/config_files.h"
 
-static char output[KIB(32)];
-static size_t output_len;
 static struct files *files;
 static bool running;
 static unsigned asked;
@@ -23,25 +22,6 @@ int cli_with_config(struct cli *cli, bool warnings, cli_work *work, const void *
 
 	(void)warnings;
 	return work(cli, files->config, ctx, &err) == ERR_OK ? 0 : err_exit(err.code);
-}
-
-void cli_out(struct slice text)
-{
-	assert_true(text.len < sizeof(output) - output_len);
-	memcpy(output + output_len, text.data, text.len);
-	output_len += text.len;
-	output[output_len] = '\0';
-}
-
-void cli_outf(const char *fmt, ...)
-{
-	char text[KIB(4)];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	cli_out(slice_str(text));
 }
 
 /* Only the worker half listens. */
@@ -76,8 +56,7 @@ static int run(const struct command *command, bool json, const char *arg)
 		.command = command, .json = json, .args = args, .arg_count = arg ? 1 : 0
 	};
 
-	output_len = 0;
-	output[0] = '\0';
+	output_reset();
 	return command->run(&cli);
 }
 

@@ -4,12 +4,11 @@
 #include "../../src/cli/cmd_init.c"
 
 #include "postern/scheme.h"
+#include "support/cli_output.h"
 #include "support/config_files.h"
 
 #include <dirent.h>
 
-static char output[KIB(64)];
-static size_t output_len;
 static const char *dir_option;
 
 const char *cli_get(const struct cli *cli, const char *name)
@@ -31,25 +30,6 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 	return 2;
 }
 
-void cli_out(struct slice text)
-{
-	assert_true(text.len < sizeof(output) - output_len);
-	memcpy(output + output_len, text.data, text.len);
-	output_len += text.len;
-	output[output_len] = '\0';
-}
-
-void cli_outf(const char *fmt, ...)
-{
-	char text[KIB(1)];
-	va_list args;
-
-	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	cli_out(slice_str(text));
-}
-
 /* ---- */
 
 static int start(void **state)
@@ -59,8 +39,7 @@ static int start(void **state)
 	(void)state;
 	(void)snprintf(dir, sizeof(dir), "/tmp/postern-init-XXXXXX");
 	dir_option = mkdtemp(dir);
-	output_len = 0;
-	output[0] = '\0';
+	output_reset();
 	return dir_option ? 0 : -1;
 }
 
