@@ -76,6 +76,9 @@ struct retry_plan worker_retry_plan(
 /* How long to wait, from now, for a time that was written down before a restart: the clock may have
  * been turned since. */
 int64_t worker_retry_wait_ms(const struct route_config *route, int64_t next_ms, int64_t now_ms);
+/* What time it was at least when an event was parked, if that lies ahead of now_ms: nothing is
+ * parked before it is first tried. now_ms: it says nothing. */
+int64_t worker_retry_now_ms(int64_t first_ms, int64_t next_ms, int64_t now_ms);
 /* A deadline that was written down, likewise: never more than max_ms from now. */
 int64_t worker_retry_deadline_ms(int64_t deadline_ms, int64_t max_ms, int64_t now_ms);
 #define RETRY_AFTER_MAX_MS INT64_C(3600000)

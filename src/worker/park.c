@@ -337,7 +337,8 @@ static void take(struct worker *w, struct subject *s, const struct parked *p)
 
 /* When the time of a head comes is found once, as long as it is the head: a step of the wall clock
  * neither hurries nor delays what waits. */
-static int64_t time_of_head(struct worker *w, struct subject *s, const struct parked *head)
+static int64_t time_of_head(
+	struct worker *w, struct subject *s, const struct parked *head, int64_t now_ms)
 {
 	const struct route *route = worker_table_number(w->table, head->route);
 
@@ -347,17 +348,19 @@ static int64_t time_of_head(struct worker *w, struct subject *s, const struct pa
 	s->head_offset = head->offset;
 	s->head_next_ms = head->next_ts_ms;
 	s->head_at_ms = w->mono_ms + worker_retry_wait_ms(route ? route->config : NULL,
-					     head->next_ts_ms, w->wall_ms);
+					     head->next_ts_ms, now_ms);
 	return s->head_at_ms;
 }
 
-static int64_t look_at(struct worker *w, struct subject *s, const struct parked *head)
+/* now_ms: the wall time to which the head's time is to be compared. */
+static int64_t look_at(
+	struct worker *w, struct subject *s, const struct parked *head, int64_t now_ms)
 {
 	int64_t at = w->mono_ms;
 
 	/* Anything else waits for its turn and for no time: a gap that was picked is over. */
 	if (head->reason == PARK_RETRY || head->reason == PARK_BREAKER)
-		at = time_of_head(w, s, head);
+		at = time_of_head(w, s, head, now_ms);
 	if (at < w->mono_ms)
 		at = w->mono_ms;
 	return at > s->hold_ms ? at : s->hold_ms;
@@ -379,7 +382,7 @@ void worker_subject_turn(struct worker *w, struct subject *s)
 	}
 	/* The look was for a gap that went by itself: worker_subject_advance() finds the next time.
 	 */
-	if (s->suspects == 0 && look_at(w, s, &choice.next) > w->mono_ms)
+	if (s->suspects == 0 && look_at(w, s, &choice.next, w->wall_ms) > w->mono_ms)
 		return;
 	route = worker_table_number(w->table, choice.next.route);
 	line = choice.next.attempts > 0 ? LINE_RETRY : LINE_FIRST;
@@ -419,7 +422,8 @@ static void blocked(struct worker *w, struct subject *s)
 	park_followers(w, s);
 	if (s->ready || w->broken || !pick(w, s, &choice))
 		return;
-	worker_subject_due(w, s, worker_sooner(look_at(w, s, &choice.next), choice.look_ms));
+	worker_subject_due(
+		w, s, worker_sooner(look_at(w, s, &choice.next, w->wall_ms), choice.look_ms));
 	/* The others cannot wait that long for its suspects. */
 	if (s->due_ms > w->mono_ms)
 		excuse(w, s);
@@ -530,13 +534,14 @@ void worker_park_soft_timeouts(struct worker *w)
 /* ---- at the start ------------------------------------------------------------------ */
 
 /* What may have been in work when the predecessor died: what said so, and what was due then. */
-static bool was_in_work(const struct worker *w, const struct parked *p)
+static bool was_in_work(const struct parked *p, int64_t now_ms)
 {
 	return p->reason == PARK_RUNNING || p->tried > 0 ||
-	       (p->reason != PARK_GAP && p->next_ts_ms <= w->wall_ms);
+	       (p->reason != PARK_GAP && p->next_ts_ms <= now_ms);
 }
 
-static void list_subject(struct worker *w, struct subject *s, bool unclean)
+/* now_ms: the latest time that is known of the life in which all this was parked. */
+static void list_subject(struct worker *w, struct subject *s, bool unclean, int64_t now_ms)
 {
 	struct choice choice;
 
@@ -544,15 +549,16 @@ static void list_subject(struct worker *w, struct subject *s, bool unclean)
 		worker_subject_due(w, s, choice.look_ms);
 		return;
 	}
-	worker_subject_due(w, s, worker_sooner(look_at(w, s, &choice.next), choice.look_ms));
-	if (!unclean || w->suspect_subjects >= WORKER_WINDOW || !was_in_work(w, &choice.next))
+	worker_subject_due(
+		w, s, worker_sooner(look_at(w, s, &choice.next, now_ms), choice.look_ms));
+	if (!unclean || w->suspect_subjects >= WORKER_WINDOW || !was_in_work(&choice.next, now_ms))
 		return;
 	s->suspects = 1;
 	w->suspect_subjects++;
 	worker_subject_due(w, s, w->mono_ms);
 }
 
-static bool count_subject(struct worker *w, struct subject *s)
+static bool count_subject(struct worker *w, struct subject *s, int64_t *now_ms)
 {
 	struct parked head, *list;
 
@@ -561,13 +567,16 @@ static bool count_subject(struct worker *w, struct subject *s)
 	if (!list)
 		return false;
 	s->parked = store_parked_list(w->store, worker_subject_name(s), list, s->parked);
-	for (size_t i = 0; i < s->parked; i++)
+	for (size_t i = 0; i < s->parked; i++) {
 		s->gaps += list[i].reason == PARK_GAP;
+		*now_ms = worker_retry_now_ms(list[i].first_ms, list[i].next_ts_ms, *now_ms);
+	}
 	free(list);
 	return true;
 }
 
-enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err)
+/* The subjects come into the table in the order in which they are due, and it keeps that order. */
+static enum err_code load_subjects(struct worker *w, int64_t *now_ms, struct err *err)
 {
 	struct parked head;
 	enum err_code rc = ERR_OK;
@@ -579,13 +588,27 @@ enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err)
 		if (rc != ERR_OK)
 			break;
 		s = worker_subject_get(w, buf_slice(&w->text));
-		if (!s || !count_subject(w, s))
+		if (!s || !count_subject(w, s, now_ms))
 			return err_set(err, ERR_NOMEM, "no memory for the parked events");
-		list_subject(w, s, unclean);
 	}
 	if (rc != ERR_NOT_FOUND)
 		return rc;
 	if (err)
 		err_clear(err);
+	return ERR_OK;
+}
+
+/* The clock may have been turned back since the events were parked: the waits go by the latest time
+ * that any of them knows of. */
+enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err)
+{
+	int64_t now_ms = w->wall_ms;
+	enum err_code rc = load_subjects(w, &now_ms, err);
+	struct subject *s, *tmp;
+
+	if (rc != ERR_OK)
+		return rc;
+	HASH_ITER (hh, w->subjects, s, tmp)
+		list_subject(w, s, unclean, now_ms);
 	return ERR_OK;
 }

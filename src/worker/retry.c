@@ -44,6 +44,12 @@ int64_t worker_retry_wait_ms(const struct route_config *route, int64_t next_ms, 
 	return next_ms - now_ms < cap ? next_ms - now_ms : cap;
 }
 
+int64_t worker_retry_now_ms(int64_t first_ms, int64_t next_ms, int64_t now_ms)
+{
+	/* A time that is before the first attempt was set after the clock had been turned. */
+	return first_ms > now_ms && first_ms <= next_ms ? first_ms : now_ms;
+}
+
 int64_t worker_retry_deadline_ms(int64_t deadline_ms, int64_t max_ms, int64_t now_ms)
 {
 	return deadline_ms - now_ms > max_ms ? now_ms + max_ms : deadline_ms;

@@ -103,12 +103,34 @@ static void times_of_before_a_restart(void **state)
 	assert_int_equal(worker_retry_deadline_ms(NOW + 2 * DAY, DAY, NOW), NOW + DAY);
 }
 
+static void what_time_it_was(void **state)
+{
+	static const struct {
+		int64_t first_ms, next_ms, now_ms;
+	} rows[] = {
+		{ NOW - 10, NOW + 5, NOW },
+		{ NOW, NOW + 5, NOW },
+		{ NOW + DAY, NOW + DAY + 5, NOW + DAY },
+		{ NOW + DAY, NOW + DAY, NOW + DAY },
+		{ NOW + DAY, INT64_MAX, NOW + DAY },
+		{ NOW + DAY, NOW + 5,
+			NOW }, /* turned back between its first attempt and the last */
+		{ NOW + DAY, 0, NOW },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(worker_retry_now_ms(rows[i].first_ms, rows[i].next_ms, NOW),
+			rows[i].now_ms);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plans),
 		cmocka_unit_test(many_attempts_do_not_overflow),
 		cmocka_unit_test(times_of_before_a_restart),
+		cmocka_unit_test(what_time_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
