@@ -47,3 +47,15 @@ void log_emit(enum log_level level, const char *event, const struct log_field *f
 /* Default LOG_INFO. Tests may send lines elsewhere (fd). */
 void log_set_level(enum log_level level);
 void log_set_fd(int fd);
+
+/* For lines that anybody can cause: LOG_GATE_LINES a second, the others are counted. All zeros is a
+ * new one; it has no lock of its own. mono_ms: monotonic, and the same clock in all calls. */
+#define LOG_GATE_LINES 20
+struct log_gate {
+	int64_t since_ms, lines, dropped;
+};
+/* May this line be written? *out_dropped: of a second that has ended, as in log_gate_dropped(). */
+bool log_gate_opens(struct log_gate *gate, int64_t mono_ms, int64_t *out_dropped);
+/* Once its second has ended, how many lines were not written in it; that is said once. 0: none, or
+ * the second goes on. To be asked now and then, as the next line may be long in coming. */
+int64_t log_gate_dropped(struct log_gate *gate, int64_t mono_ms);

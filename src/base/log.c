@@ -138,3 +138,29 @@ void log_set_fd(int fd)
 {
 	atomic_store(&log_fd, fd);
 }
+
+/* ---- lines that anybody can cause --------------------------------------------------------------
+ */
+
+#define GATE_MS 1000
+
+int64_t log_gate_dropped(struct log_gate *gate, int64_t mono_ms)
+{
+	const int64_t dropped = gate->dropped;
+
+	if (mono_ms - gate->since_ms < GATE_MS)
+		return 0;
+	*gate = (struct log_gate){ .since_ms = mono_ms };
+	return dropped;
+}
+
+bool log_gate_opens(struct log_gate *gate, int64_t mono_ms, int64_t *out_dropped)
+{
+	*out_dropped = log_gate_dropped(gate, mono_ms);
+	if (gate->lines < LOG_GATE_LINES) {
+		gate->lines++;
+		return true;
+	}
+	gate->dropped++;
+	return false;
+}

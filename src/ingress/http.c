@@ -23,16 +23,10 @@ static void build(struct shard *shard, enum err_code rc)
 /* ---- logging -----------------------------------------------------------------------------------
  */
 
-/* A second has ended, or a flood goes on: how many lines were not written in it. */
-static int64_t turn_gate_locked(struct ingress *in, int64_t now_ms)
+static void tell_dropped(int64_t dropped)
 {
-	int64_t dropped = in->gate.dropped;
-
-	lock_assert_held(&in->lock);
-	if (now_ms / 1000 == in->gate.second)
-		return 0;
-	in->gate = (struct log_gate){ .second = now_ms / 1000 };
-	return dropped;
+	if (dropped > 0)
+		log_warn("requests_refused", log_int("not_logged", dropped));
 }
 
 /* May this refusal have a line of its own? A flood is one line a second that counts. */
@@ -43,15 +37,9 @@ static bool gate_opens(struct shard *shard, int64_t now_ms)
 	bool opens;
 
 	lock_take(&in->lock);
-	dropped = turn_gate_locked(in, now_ms);
-	opens = in->gate.lines < REFUSALS_LOGGED;
-	if (opens)
-		in->gate.lines++;
-	else
-		in->gate.dropped++;
+	opens = log_gate_opens(&in->gate, now_ms, &dropped);
 	lock_give(&in->lock);
-	if (dropped > 0)
-		log_warn("requests_refused", log_int("not_logged", dropped));
+	tell_dropped(dropped);
 	return opens;
 }
 
@@ -439,10 +427,9 @@ static void once_a_second(struct ingress *in, int64_t now_ms)
 	stats_rate(&in->stats, now_ms);
 	metric_set(metric_series(METRIC_CONNECTIONS, NULL, NULL), (int64_t)ingress_connections(in));
 	lock_take(&in->lock);
-	dropped = turn_gate_locked(in, now_ms);
+	dropped = log_gate_dropped(&in->gate, now_ms);
 	lock_give(&in->lock);
-	if (dropped > 0)
-		log_warn("requests_refused", log_int("not_logged", dropped));
+	tell_dropped(dropped);
 }
 
 static void on_tick(void *ctx)

@@ -11,12 +11,12 @@
 #include "admit.h"
 #include "learn.h"
 #include "postern/ingress.h"
+#include "postern/log.h"
 #include "postern/serve.h"
 #include "table.h"
 
 #define ANSWER_TIMEOUT_MS 30000 /* a disk that hangs: then it is not known */
 #define RETRY_AFTER_S 5         /* of a 503 */
-#define REFUSALS_LOGGED 20      /* lines a second; more are counted */
 #define SPARE_INTAKES 512
 #define RANDOM_POOL 4096
 #define SHARDS_MAX 16
@@ -50,12 +50,6 @@ struct completion {
 struct tenure {
 	struct table *table; /* a reference */
 	size_t uses;         /* requests, and the shard while this is its newest */
-};
-
-struct log_gate {
-	int64_t second;
-	unsigned lines;
-	int64_t dropped;
 };
 
 struct shard {
@@ -102,7 +96,7 @@ struct ingress {
 	/* Counts the tables; changed under lock with release, so that a loop that sees it change
 	 * finds the new one. */
 	atomic_uint generation;
-	struct log_gate gate; /* guarded */
+	struct log_gate gate; /* guarded: of refusals */
 
 	bool is_tls; /* since the start */
 	size_t shard_count;

@@ -11,9 +11,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define GATE_LINES 20
-#define GATE_MS 1000
-
 /* ---- items ------------------------------------------------------------------------- */
 
 static struct item_seen seen_entry(
@@ -149,33 +146,26 @@ static void add_dead(struct worker *w, const struct work *work, enum err_code co
 
 /* ---- people ------------------------------------------------------------------------ */
 
+static void tell_dropped(int64_t dropped)
+{
+	if (dropped > 0)
+		log_warn("events_quarantined", log_int("not_logged", dropped));
+}
+
 /* Anybody can send requests that are refused and kept: some have a line of their own, of the others
  * there is one a second that counts. */
 static bool gate_opens(struct worker *w)
 {
-	struct log_gate *gate = &w->gate;
+	int64_t dropped;
+	const bool opens = log_gate_opens(&w->gate, w->mono_ms, &dropped);
 
-	if (w->mono_ms - gate->since_ms >= GATE_MS) {
-		worker_end_upkeep(w);
-		gate->since_ms = w->mono_ms;
-		gate->lines = 0;
-	}
-	if (gate->lines < GATE_LINES) {
-		gate->lines++;
-		return true;
-	}
-	gate->unlogged++;
-	return false;
+	tell_dropped(dropped);
+	return opens;
 }
 
 void worker_end_upkeep(struct worker *w)
 {
-	struct log_gate *gate = &w->gate;
-
-	if (gate->unlogged == 0 || w->mono_ms - gate->since_ms < GATE_MS)
-		return;
-	log_warn("events_quarantined", log_int("not_logged", gate->unlogged));
-	gate->unlogged = 0;
+	tell_dropped(log_gate_dropped(&w->gate, w->mono_ms));
 }
 
 static void log_end(const struct work *work, enum outcome outcome, enum err_code code)

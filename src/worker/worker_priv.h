@@ -530,11 +530,7 @@ struct worker {
 	size_t suspect_subjects, suspect_works;
 	struct work *alone; /* the suspect in work */
 
-	struct log_gate {
-		int64_t since_ms; /* monotonic */
-		unsigned lines;
-		int64_t unlogged;
-	} gate; /* of kept requests that were refused */
+	struct log_gate gate; /* of kept requests that were refused */
 	bool store_full, park_full;
 	bool maintain;         /* the store is to be tended after the next commit */
 	int64_t read_retry_ms; /* monotonic: the queue could not be read, try again then */

@@ -221,6 +221,50 @@ static void lines_of_threads_do_not_mix(void **state)
 	(void)close(fd);
 }
 
+static void a_gate_lets_some_through_and_counts_the_others(void **state)
+{
+	static const struct {
+		int64_t at_ms, calls, opened, dropped;
+	} rows[] = {
+		{ 0, 5, 5, 0 },
+		{ 999, 20, 15, 0 },  /* the same second: with the five of before, twenty */
+		{ 1000, 25, 20, 5 }, /* the next one, and what the one before has to tell */
+		{ 1999, 1, 0, 0 },
+		{ 2500, 1, 1, 6 },
+		{ 3499, 1, 1, 0 }, /* a second begins with its first line */
+		{ 900000, 1, 1, 0 },
+	};
+	struct log_gate gate = { .lines = 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int64_t opened = 0, told = 0;
+
+		for (int64_t n = 0; n < rows[i].calls; n++) {
+			int64_t dropped;
+
+			opened += log_gate_opens(&gate, rows[i].at_ms, &dropped);
+			told += dropped;
+		}
+		assert_int_equal(opened, rows[i].opened);
+		assert_int_equal(told, rows[i].dropped);
+	}
+}
+
+static void a_gate_tells_what_it_dropped_without_another_line(void **state)
+{
+	struct log_gate gate = { .lines = 0 };
+	int64_t dropped;
+
+	(void)state;
+	for (int i = 0; i < LOG_GATE_LINES + 3; i++)
+		(void)log_gate_opens(&gate, 5000, &dropped);
+	assert_int_equal(log_gate_dropped(&gate, 5999), 0);
+	assert_int_equal(log_gate_dropped(&gate, 6000), 3);
+	assert_int_equal(log_gate_dropped(&gate, 7000), 0);
+	assert_true(log_gate_opens(&gate, 7001, &dropped));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +281,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_log_that_cannot_be_written_is_no_trouble, open_pipe, close_pipe),
 		cmocka_unit_test_setup_teardown(lines_of_threads_do_not_mix, open_pipe, close_pipe),
+		cmocka_unit_test(a_gate_lets_some_through_and_counts_the_others),
+		cmocka_unit_test(a_gate_tells_what_it_dropped_without_another_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
