@@ -55,7 +55,9 @@ void admission_done(struct admission *a)
 
 static bool is_the_schemes(enum err_code code)
 {
-	return code >= ERR_MISSING_SIGNATURE && code <= ERR_CLOCK_SKEW;
+	static const bool codes[ERR_CODES] = { [ERR_MISSING_SIGNATURE... ERR_CLOCK_SKEW] = true };
+
+	return codes[code];
 }
 
 static void decide(struct admission *out, enum admit_next next, enum err_code code, unsigned status)
@@ -346,7 +348,7 @@ static void accept_event(
 		draft.event.refetch =
 			scheme_refetches(rq->scheme) ? SLICE_LIT("true") : SLICE_EMPTY;
 		rc = finish(rq, &draft.event, mapped->body, out);
-		if (rc == ERR_LIMIT || rc == ERR_SYNTAX)
+		if (rc != ERR_OK && rc != ERR_NOMEM)
 			code = ERR_MALFORMED_BODY; /* more than a record can say */
 	}
 	if (rc == ERR_OK || (code != ERR_OK && quarantine(rq, tools, mapped, code, out)))

@@ -91,9 +91,9 @@ struct verdict worker_decide_version(const struct version_facts *f)
 	case RULE_NOT_OLDER: return stale_unless(f->version.value >= f->stored->value);
 	case RULE_NEXT: return rule_next(f);
 	case RULE_MATCH: return stale_unless(base_is(f->base, *f->stored));
-	case RULE_NONE: return verdict(ACTION_RUN, ERR_OK);
+	case RULE_NONE:
+	default: return verdict(ACTION_RUN, ERR_OK);
 	}
-	return verdict(ACTION_RUN, ERR_OK);
 }
 
 struct version worker_decide_after(

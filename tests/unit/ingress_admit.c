@@ -1,97 +1,8 @@
 /* ingress_admit.c - from requests to codes, statuses and records: the order of the checks, and what
  * a record says. */
-#include "../../src/ingress/admit.h"
-#include "support/hooks.h"
-
-#include "postern/text.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#include "support/admit_scene.h"
 
 #define GOOD "{\"id\":\"e1\",\"type\":\"paid\",\"account\":7,\"version\":41}"
-#define MORE_HEADERS 8
-
-struct scene {
-	struct scheme *scheme;
-	struct scheme_signed signed_request;
-	struct header headers[SCHEME_DRAFT_HEADERS + MORE_HEADERS];
-	struct admit_request rq;
-	struct admit_rates rates;
-	struct admit_tools tools;
-	struct admission out;
-	struct event event;
-};
-
-static void scene_open(struct files *f, struct scene *s, const char *source)
-{
-	*s = (struct scene){ .signed_request = SCHEME_SIGNED_INIT,
-		.tools = ADMIT_TOOLS_INIT,
-		.out = ADMISSION_INIT };
-	s->scheme = hooks_scheme(f, source);
-	assert_int_equal(limit_open(10, &s->rates.sources, NULL), ERR_OK);
-	assert_int_equal(limit_open(10, &s->rates.clients, NULL), ERR_OK);
-	s->rq = (struct admit_request){
-		.source = config_source(f->config, slice_str(source)),
-		.scheme = s->scheme,
-		.http = { .method = SLICE_LIT("POST"),
-			.path = SLICE_LIT("/hooks/x"),
-			.headers = s->headers },
-		.max_body = 4096,
-		.client = SLICE_LIT("127.0.0.1"),
-		.request_id = SLICE_LIT("rid-1"),
-		.now_ms = HOOKS_NOW_MS,
-		.mono_ms = 1000,
-	};
-	memset(s->rq.attempt, 0xab, sizeof(s->rq.attempt));
-	memset(s->rq.trace, 0x11, sizeof(s->rq.trace));
-}
-
-static void scene_close(struct scene *s)
-{
-	limit_close(&s->rates.sources);
-	limit_close(&s->rates.clients);
-	admit_tools_done(&s->tools);
-	admission_done(&s->out);
-	scheme_signed_done(&s->signed_request);
-	scheme_close(&s->scheme);
-}
-
-static void add(struct scene *s, const char *name, const char *value)
-{
-	s->headers[s->rq.http.header_count++] =
-		(struct header){ .name = slice_str(name), .value = slice_str(value) };
-}
-
-static void sign_at(struct scene *s, const char *body, int64_t now_ms, bool bad)
-{
-	hooks_sign(s->scheme, body, now_ms, bad, &s->signed_request);
-	for (size_t i = 0; i < s->signed_request.header_count; i++)
-		s->headers[s->rq.http.header_count++] = s->signed_request.headers[i];
-	s->rq.http.body = slice_str(body);
-	s->rq.declared = strlen(body);
-}
-
-static enum err_code run(struct scene *s)
-{
-	struct err err = ERR_INIT;
-
-	admission_reset(&s->out);
-	admit_head(&s->rq, &s->rates, &s->tools, &s->out);
-	if (s->out.next == ADMIT_GO_ON)
-		admit_whole(&s->rq, &s->tools, &s->out);
-	if (s->out.next == ADMIT_APPEND &&
-		event_decode(s->out.record.headers, &s->event, &err) != ERR_OK)
-		fail_msg("%s", err.text);
-	return s->out.code;
-}
-
-static void assert_text(struct slice have, const char *want)
-{
-	if (!slice_eq_str(have, want))
-		fail_msg("'%.*s', not '%s'", SLICE_FMT(have), want);
-}
 
 /* ---- codes and their order ---------------------------------------------------------------------
  */
@@ -106,11 +17,18 @@ enum change {
 	WRONG_SIGNATURE,
 	SHORT_SIGNATURE,
 	OTHER_BODY,
+	WRONG_SIGNATURE_NO_ROOM,
 	OLD,
 	AT_THE_EDGE,
 	AHEAD,
 	NO_TIME,
-	BAD_TIME
+	BAD_TIME,
+	METHOD_GET,
+	NO_ROOM_TO_VERIFY, /* memory for it is not there */
+	NO_ROOM_TO_MAP,
+	NO_ROOM_FOR_KEY,
+	NO_ROOM_FOR_HEADERS,
+	HEADERS_TOO_LONG /* for any record */
 };
 
 struct row {
@@ -147,7 +65,16 @@ static const struct row rows[] = {
 	{ "empty id", "plain", "{\"id\":\"\"}", NOTHING, ADMIT_APPEND, ERR_MISSING_EVENT_ID, 200, false },
 	{ "kept, no signature", "kept", GOOD, NO_SIGNATURE, ADMIT_APPEND, ERR_MISSING_SIGNATURE, 401, false },
 	{ "kept, wrong signature", "kept", GOOD, WRONG_SIGNATURE, ADMIT_APPEND, ERR_BAD_SIGNATURE, 401, false },
+	{ "kept, no room", "kept", GOOD, WRONG_SIGNATURE_NO_ROOM, ADMIT_REFUSE, ERR_BAD_SIGNATURE, 401, false },
 	{ "kept, too long", "kept", GOOD, TOO_LONG, ADMIT_REFUSE, ERR_TOO_LARGE, 413, true },
+	{ "kept, no memory to verify", "kept", GOOD, NO_ROOM_TO_VERIFY, ADMIT_REFUSE, ERR_UNAVAILABLE, 503, false },
+	{ "verified, but not a POST", "open", "", METHOD_GET, ADMIT_REFUSE, ERR_METHOD_NOT_ALLOWED, 405, false },
+	{ "no memory to verify", "plain", GOOD, NO_ROOM_TO_VERIFY, ADMIT_REFUSE, ERR_UNAVAILABLE, 503, false },
+	{ "no memory to map", "plain", GOOD, NO_ROOM_TO_MAP, ADMIT_REFUSE, ERR_UNAVAILABLE, 503, false },
+	{ "no room for a key", "plain", GOOD, NO_ROOM_FOR_KEY, ADMIT_REFUSE, ERR_UNAVAILABLE, 503, false },
+	{ "no room for headers", "plain", GOOD, NO_ROOM_FOR_HEADERS, ADMIT_REFUSE, ERR_UNAVAILABLE, 503, false },
+	{ "headers for no record", "plain", GOOD, HEADERS_TOO_LONG, ADMIT_APPEND, ERR_MALFORMED_BODY, 200, false },
+	{ "a ping, which has no id", "pings", "", NOTHING, ADMIT_APPEND, ERR_OK, 200, false },
 	{ "kept, unusable", "kept", "{}", NOTHING, ADMIT_APPEND, ERR_MISSING_EVENT_ID, 200, false },
 };
 /* clang-format on */
@@ -171,6 +98,15 @@ static void drop(struct scene *s, const char *name)
 	s->rq.http.header_count = kept;
 }
 
+/* Of a length that a request may have and a record may not. */
+static const char *long_text(void)
+{
+	static char text[KIB(60)];
+
+	memset(text, 'x', sizeof(text) - 1);
+	return text;
+}
+
 static void prepare(struct scene *s, const struct row *row)
 {
 	int64_t signed_ms = HOOKS_NOW_MS;
@@ -181,7 +117,8 @@ static void prepare(struct scene *s, const struct row *row)
 		signed_ms -= 300000;
 	if (row->change == AHEAD)
 		signed_ms += 301000;
-	sign_at(s, row->body, signed_ms, row->change == WRONG_SIGNATURE);
+	sign_at(s, row->body, signed_ms,
+		row->change == WRONG_SIGNATURE || row->change == WRONG_SIGNATURE_NO_ROOM);
 	switch (row->change) {
 	case NO_SOURCE: s->rq.source = NULL; break;
 	case METHOD_PUT: s->rq.http.method = SLICE_LIT("PUT"); break;
@@ -192,6 +129,13 @@ static void prepare(struct scene *s, const struct row *row)
 	case OTHER_BODY: s->rq.http.body = SLICE_LIT("{\"id\":\"e2\"}"); break;
 	case NO_TIME: drop(s, "X-Time"); break;
 	case BAD_TIME: replace(s, "X-Time", "+1793000000"); break;
+	case METHOD_GET: s->rq.http.method = SLICE_LIT("GET"); break;
+	case NO_ROOM_TO_VERIFY: s->tools.verdict.captures.max = 8; break;
+	case NO_ROOM_TO_MAP: s->tools.mapped.text.max = 8; break;
+	case WRONG_SIGNATURE_NO_ROOM:
+	case NO_ROOM_FOR_KEY: s->out.text.max = 8; break;
+	case NO_ROOM_FOR_HEADERS: s->out.headers.max = 8; break;
+	case HEADERS_TOO_LONG: add(s, "Content-Type", long_text()); break;
 	case NOTHING:
 	case WRONG_SIGNATURE:
 	case OLD:
@@ -344,6 +288,21 @@ static void headers_that_were_read_are_kept(void **state)
 	scene_close(&s);
 }
 
+static void a_trace_that_comes_twice_is_none(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "plain");
+	add(&s, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+	add(&s, "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203332-01");
+	sign_at(&s, GOOD, HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_OK);
+	assert_text(s.event.traceparent, "00-11111111111111111111111111111111-1111111111111111-01");
+	scene_close(&s);
+}
+
 static void a_trace_is_started_where_there_is_none(void **state)
 {
 	static const char *const others[] = { NULL, "nonsense",
@@ -365,6 +324,45 @@ static void a_trace_is_started_where_there_is_none(void **state)
 	}
 }
 
+/* As many as a record takes, in the order of the request; the rest is left out. */
+static void no_more_headers_are_kept_than_a_record_takes(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+	struct header h;
+	size_t at = 0, kept = 0;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "kept");
+	s.rq.http.body = SLICE_LIT(GOOD);
+	for (size_t i = 0; i < ADMIT_KEPT_MAX + 2; i++)
+		add(&s, "X-Signature", i < ADMIT_KEPT_MAX ? "taken" : "left out");
+	assert_int_not_equal(run(&s), ERR_OK);
+	assert_int_equal(s.out.next, ADMIT_APPEND);
+	for (; event_kept_next(s.out.record.headers, &at, &h); kept++)
+		assert_text(h.value, "taken");
+	assert_int_equal(kept, ADMIT_KEPT_MAX);
+	scene_close(&s);
+}
+
+/* The request is kept without the headers that are in the way, its body whole. */
+static void headers_that_no_record_holds_are_left_out(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "plain");
+	add(&s, "Content-Type", long_text());
+	sign_at(&s, GOOD, HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_MALFORMED_BODY);
+	assert_text(s.event.quarantine, "MALFORMED_BODY");
+	assert_int_equal(s.event.content_type.len, 0);
+	assert_false(is_kept(&s, "x-signature"));
+	assert_text(s.out.record.body, GOOD);
+	scene_close(&s);
+}
+
 /* Unsigned ids: a fresh id must not lead to another partition than the first copy. */
 static void unsigned_ids_do_not_choose_the_key(void **state)
 {
@@ -373,10 +371,10 @@ static void unsigned_ids_do_not_choose_the_key(void **state)
 		bool replay;     /* is there a postern-replay? */
 		const char *key; /* NULL: tenant/replay */
 	} rows_[] = {
-		{ "plain", false, "acme/acct:7" },
-		{ "unsigned", true, NULL },
-		{ "unsigned-entity", true, "default/7" },
-		{ "unsigned-both", true, NULL },
+		{ "plain", false, "acme/acct:7" }, { "unsigned", true, NULL },
+		{ "unsigned-entity", true, "default/7" }, { "unsigned-both", true, NULL },
+		{ "unsigned-timed", true, NULL },
+		{ "once", true, "default/e1" }, /* the nonce is signed, and so is the id */
 	};
 	struct files *f = *state;
 
@@ -428,51 +426,80 @@ static void unusable_requests_are_known_by_their_attempt(void **state)
 	}
 }
 
+/* No two of them are the same event. */
+static void pings_are_known_by_their_attempt(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "pings");
+	sign_at(&s, "", HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_OK);
+	assert_int_equal(s.event.quarantine.len, 0);
+	assert_text(s.event.id, "abababababababababababababababab");
+	assert_text(s.out.event_id, "abababababababababababababababab");
+	scene_close(&s);
+}
+
 /* ---- handshakes --------------------------------------------------------------------------------
  */
 
-/* Each element is a record of its own, with an attempt that follows from the request's. */
-static void elements_are_records_of_their_own(void **state)
+/* Only while an operator waits for a key, and only a request that tells one. */
+static void a_key_is_learnt_while_it_is_waited_for(void **state)
 {
-	static const char body[] =
-		"{\"first\":7,\"last\":9,\"all\":[{\"id\":\"a\"}, {} ,{\"id\":\"c\"}]}";
-	static const char *const bodies[] = { "{\"id\":\"a\"}", "{}", "{\"id\":\"c\"}" };
-	static const char *const codes[] = { "", "MISSING_EVENT_ID", "" };
-	uint8_t attempts[3][ATTEMPT_LEN];
+	static const struct {
+		const char *key; /* NULL: the request tells none */
+		bool is_learning;
+		enum admit_next next;
+		enum err_code code;
+	} rows_[] = {
+		{ "0123456789abcdef", true, ADMIT_LEARN, ERR_OK },
+		{ "0123456789abcdef", false, ADMIT_REFUSE, ERR_MISSING_SIGNATURE },
+		{ "short", true, ADMIT_REFUSE, ERR_MISSING_SIGNATURE },
+		{ NULL, true, ADMIT_REFUSE, ERR_MISSING_SIGNATURE },
+	};
 	struct files *f = *state;
-	struct scene s;
-	size_t i = 0;
 
 	hooks_load(f, "");
-	scene_open(f, &s, "split");
-	sign_at(&s, body, HOOKS_NOW_MS, false);
-	assert_int_equal(run(&s), ERR_OK);
-	assert_int_equal(s.out.next, ADMIT_APPEND);
-	assert_true(s.out.is_split);
-	assert_int_equal(s.out.element_count, 3);
-	assert_text(s.out.event_id, "a");
-	for (struct element *e = s.out.elements; e; e = e->next, i++) {
-		struct event event;
+	for (size_t i = 0; i < ARRAY_LEN(rows_); i++) {
+		struct scene s;
 
-		assert_int_equal(event_decode(e->record.headers, &event, NULL), ERR_OK);
-		assert_text(e->record.body, bodies[i]);
-		assert_text(event.quarantine, codes[i]);
-		assert_memory_equal(event.attempt, e->record.attempt, ATTEMPT_LEN);
-		memcpy(attempts[i], event.attempt, ATTEMPT_LEN);
-		for (size_t other = 0; other < i; other++)
-			assert_memory_not_equal(attempts[other], attempts[i], ATTEMPT_LEN);
-		assert_text(event.gap_first, codes[i][0] ? "" : "7");
-		assert_text(event.refetch, codes[i][0] ? "" : "true");
+		scene_open(f, &s, "learning");
+		s.rq.is_learning = rows_[i].is_learning;
+		if (rows_[i].key)
+			add(&s, "X-Hook-Secret", rows_[i].key);
+		assert_int_equal(run(&s), rows_[i].code);
+		assert_int_equal(s.out.next, rows_[i].next);
+		if (rows_[i].next == ADMIT_LEARN) {
+			assert_int_equal(s.out.status, 204);
+			assert_int_equal(s.tools.learnt.len, strlen(rows_[i].key));
+			assert_memory_equal(s.tools.learnt.data, rows_[i].key, s.tools.learnt.len);
+		}
+		scene_close(&s);
 	}
-	/* A copy of the request makes copies of its elements. */
-	assert_int_equal(run(&s), ERR_OK);
-	assert_memory_equal(s.out.elements->record.attempt, attempts[0], ATTEMPT_LEN);
-	scene_close(&s);
-	scene_open(f, &s, "split");
-	sign_at(&s, "{\"all\":[]}", HOOKS_NOW_MS, false);
-	assert_int_equal(run(&s), ERR_OK);
-	assert_int_equal(s.out.next, ADMIT_EMPTY);
-	assert_int_equal(s.out.element_count, 0);
+}
+
+/* One that is too large to be kept is known to have been there. */
+static void a_request_without_its_body_is_quarantined(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "plain");
+	sign_at(&s, GOOD, HOOKS_NOW_MS, false);
+	admit_without_body(&s.rq, &s.tools, &s.out);
+	assert_int_equal(s.out.next, ADMIT_APPEND);
+	assert_int_equal(s.out.code, ERR_TOO_LARGE);
+	assert_int_equal(s.out.record.body.len, 0);
+	assert_int_equal(event_decode(s.out.record.headers, &s.event, NULL), ERR_OK);
+	assert_text(s.event.quarantine, "TOO_LARGE");
+	s.out.text.max = 8;
+	admission_reset(&s.out);
+	admit_without_body(&s.rq, &s.tools, &s.out);
+	assert_int_equal(s.out.next, ADMIT_REFUSE);
+	assert_int_equal(s.out.code, ERR_UNAVAILABLE);
 	scene_close(&s);
 }
 
@@ -522,7 +549,17 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			unusable_requests_are_known_by_their_attempt, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
-			elements_are_records_of_their_own, files_open, files_close),
+			a_trace_that_comes_twice_is_none, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			no_more_headers_are_kept_than_a_record_takes, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			headers_that_no_record_holds_are_left_out, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			pings_are_known_by_their_attempt, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			a_key_is_learnt_while_it_is_waited_for, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			a_request_without_its_body_is_quarantined, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			handshakes_answer_in_place, files_open, files_close),
 	};

@@ -205,6 +205,7 @@ static void what_stays_behind(void **state)
 		assert_int_equal(v.value, rows[i].after.value);
 	}
 	assert_int_equal(worker_decide_after(RULE_NEWER, (struct version)INT(3), NULL).value, 3);
+	assert_int_equal(worker_decide_after(RULE_NONE, (struct version)INT(3), NULL).value, 3);
 	assert_int_equal(
 		worker_decide_after(RULE_NEWER, (struct version)NONE, NULL).kind, VERSION_NONE);
 }
