@@ -216,7 +216,8 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 	header.value = buf_slice(&auth);
 	/* `run` answers everything on admin.listen; a worker of its own listens on worker_listen,
 	 * so that is where the worker's questions go first. A 404 may only mean that this half does
-	 * not know. The ingress is nowhere but on admin.listen. */
+	 * not know; the other's 503 says that it cannot know, so the 404 stands. The ingress is
+	 * nowhere but on admin.listen. */
 	for (size_t i = 0; i < hosts_to_ask && rc == ERR_OK && !(answered && *out_status != 404);
 		i++) {
 		struct err one = ERR_INIT;
@@ -228,7 +229,9 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 			break;
 		rc = cli_http(method, buf_str(&url), &header, 1, body, ADMIN_TIMEOUT_MS, &answer,
 			&status, &one);
-		if (rc == ERR_OK) {
+		if (rc == ERR_OK && answered && status == 503) {
+			break;
+		} else if (rc == ERR_OK) {
 			answered = true;
 			*out_status = status;
 			buf_swap(out, &answer);

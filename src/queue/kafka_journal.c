@@ -222,7 +222,8 @@ static enum err_code give_held(struct lane_journal *j, struct journal_read *out)
 	return ERR_OK;
 }
 
-/* The oldest one that was read while something else was waited for. */
+/* The oldest one that was read while something else was waited for. The reader may be further:
+ * what is held is not folded yet, so who follows stands behind the command and no further. */
 static bool give_command(struct lane_journal *j, struct journal_read *out)
 {
 	rd_kafka_message_t *first = j->commands[0];
@@ -232,6 +233,7 @@ static bool give_command(struct lane_journal *j, struct journal_read *out)
 	j->command_count--;
 	memmove(j->commands, j->commands + 1, j->command_count * sizeof(j->commands[0]));
 	give(j, first, out);
+	out->next_offset = first->offset + 1;
 	return true;
 }
 

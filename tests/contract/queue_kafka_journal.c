@@ -117,6 +117,34 @@ static void the_first_of_two_claims_wins(struct cluster *c)
 	process_close(&b);
 }
 
+/* Read while an append was waited for, with what fenced that behind it: told in the order of the
+ * log, each with the place behind itself. Who stopped between them would begin behind the claim. */
+static void a_command_does_not_pass_what_fences(struct cluster *c)
+{
+	struct process a, b;
+	struct journal_read read;
+	struct err err = ERR_INIT;
+
+	process_open(&a, c, 'a');
+	process_open(&b, c, 'b');
+	claim(&a);
+	(void)batch(&a, 1);
+	catch_up(&b);
+	write_raw(c, make(&b, JOURNAL_COMMAND, 0, 0, 0));
+	claim(&b);
+	assert_int_equal(write_record(&a, JOURNAL_BATCH, 1, 2, 3, &read), ERR_FENCED);
+	assert_int_equal(queue_follow(a.lane, kit_now_ms() + KIT_WAIT_MS, &read, &err), ERR_OK);
+	assert_int_equal(read.offset, 2);
+	assert_int_equal(read.next_offset, 3);
+	assert_int_equal(queue_follow(a.lane, kit_now_ms() + KIT_WAIT_MS, &read, &err), ERR_OK);
+	assert_int_equal(read.offset, 3);
+	assert_int_equal(read.next_offset, 4);
+	assert_int_equal(fold(&a, &read).type, JOURNAL_CLAIM);
+	same_state(&a, &b);
+	process_close(&a);
+	process_close(&b);
+}
+
 static void what_is_not_valid_is_passed_over(struct cluster *c)
 {
 	struct metric *ignored = metric_series(METRIC_JOURNAL_IGNORED, NULL, NULL);
@@ -432,6 +460,7 @@ static void a_damaged_record_stops_everybody(struct cluster *c)
 BOTH(an_owner_writes_and_others_follow)
 BOTH(a_successor_fences_its_predecessor)
 BOTH(the_first_of_two_claims_wins)
+BOTH(a_command_does_not_pass_what_fences)
 BOTH(what_is_not_valid_is_passed_over)
 BOTH(without_a_state_everything_is_given)
 MOCK(a_late_answer_makes_copies_that_do_no_harm)
@@ -448,6 +477,7 @@ int main(void)
 		ROW(an_owner_writes_and_others_follow),
 		ROW(a_successor_fences_its_predecessor),
 		ROW(the_first_of_two_claims_wins),
+		ROW(a_command_does_not_pass_what_fences),
 		ROW(what_is_not_valid_is_passed_over),
 		ROW(without_a_state_everything_is_given),
 		ROW(a_late_answer_makes_copies_that_do_no_harm),

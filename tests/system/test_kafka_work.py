@@ -130,6 +130,10 @@ class Work(Crew):
             self.assertEqual(len(one.cli_json("events", "ls")), 20)
             for row in lanes(one).values():
                 self.assertEqual((row["lag"], bool(row["owner"])), (0, True), row)
+        # Beside an ingress too, which cannot know.
+        for words in (("events", "get", "evt_none"), ("state", "get", "none:1"), ("dlq", "show", "d0.99")):
+            got = node.cli(*words, check=1)
+            self.assertNotIn(b"running worker", got.stderr)
         shown = node.cli("status").stdout.decode()
         self.assertRegex(shown, r"partitions +\d of 3 owned here")
         for one in (node, second):
