@@ -225,14 +225,27 @@ static size_t first_missing(const struct settling *s)
 	return KAFKA_TOPIC_COUNT;
 }
 
+/* A cluster that is starting may answer before any of its brokers is registered. */
+static enum err_code count_replicas(
+	const struct look *look, const char *topic, int *out, struct err *err)
+{
+	if (look->brokers <= 0)
+		return err_set(err, ERR_UNREACHABLE,
+			"topic %s: no broker is there yet to be given its partitions", topic);
+	*out = look->brokers < REPLICAS_MAX ? look->brokers : REPLICAS_MAX;
+	return ERR_OK;
+}
+
 static enum err_code add_new_topic(
 	const struct settling *s, size_t which, rd_kafka_NewTopic_t **out, struct err *err)
 {
-	const int32_t brokers = s->looks[which].brokers;
-	const int replicas = brokers < REPLICAS_MAX ? brokers : REPLICAS_MAX;
 	char why[LIBRARY_TEXT] = "";
-	enum err_code rc;
+	int replicas = 0;
+	enum err_code rc =
+		count_replicas(&s->looks[which], s->kafka->topics[which], &replicas, err);
 
+	if (rc != ERR_OK)
+		return rc;
 	*out = rd_kafka_NewTopic_new(
 		s->kafka->topics[which], s->partitions, replicas, why, sizeof(why));
 	if (!*out)
@@ -333,13 +346,14 @@ static enum err_code wait_for_all(struct settling *s, struct err *err)
 /* With the settings that the brokers give to any topic. */
 static enum err_code create_one(struct settling *s, const char *topic, struct err *err)
 {
-	const int32_t brokers = s->looks[0].brokers;
-	const int replicas = brokers < REPLICAS_MAX ? brokers : REPLICAS_MAX;
 	char why[LIBRARY_TEXT] = "";
-	rd_kafka_NewTopic_t *new =
-		rd_kafka_NewTopic_new(topic, s->partitions, replicas, why, sizeof(why));
-	enum err_code rc;
+	rd_kafka_NewTopic_t *new;
+	int replicas = 0;
+	enum err_code rc = count_replicas(&s->looks[0], topic, &replicas, err);
 
+	if (rc != ERR_OK)
+		return rc;
+	new = rd_kafka_NewTopic_new(topic, s->partitions, replicas, why, sizeof(why));
 	if (!new)
 		return err_set(err, ERR_CONFIG, "topic %s: %s", topic, why);
 	rc = send_create(s, &new, 1, err);
