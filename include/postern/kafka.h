@@ -117,7 +117,12 @@ struct spool_stat {
 	int64_t oldest_ms;      /* when the oldest was appended (wall time); 0: none waits */
 	int64_t refused;        /* set aside */
 	bool is_away;           /* records that may go to the log for the lack of Kafka */
+	bool is_stuck; /* one more is refused, without room to set it aside: nothing goes */
 };
+/* What an operator does about is_stuck. */
+#define QUEUE_SPOOL_STUCK                                                                          \
+	"events that Kafka refuses fill their quarter of /spool/max_bytes, and those behind them " \
+	"wait: raise the topic's max.message.bytes, or /spool/max_bytes and restart"
 void queue_spool_stat(struct queue *spool, struct spool_stat *out);
 
 /* One lane of the working half: reads its partition of the events, appends to its journal, its dlq

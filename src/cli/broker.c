@@ -415,16 +415,20 @@ static int64_t gauge(enum metric_family family)
 	return metric_value(metric_series(family, NULL, NULL));
 }
 
-static void put_spool(struct buf *out, struct err *err)
+static void put_spool(struct broker *b, struct buf *out, struct err *err)
 {
 	struct buf text = BUF_INIT(KIB(8));
 	struct line line = { .out = &text, .err = err };
+	struct spool_stat stat;
 
+	queue_spool_stat(b->daemon->queue, &stat);
 	line_begin(&line);
 	line_int(&line, "records", gauge(METRIC_SPOOL_RECORDS));
 	line_int(&line, "bytes", gauge(METRIC_SPOOL_BYTES));
 	line_int(&line, "oldest_s", gauge(METRIC_SPOOL_OLDEST));
 	line_int(&line, "refused", gauge(METRIC_SPOOL_REFUSED));
+	if (stat.is_stuck)
+		line_str(&line, "stuck", QUEUE_SPOOL_STUCK);
 	line_end(&line);
 	err_ignored(json_put_raw(out, "spool", buf_slice(&text), err));
 	buf_done(&text);
@@ -447,7 +451,7 @@ enum err_code broker_status(struct broker *b, struct buf *out, struct err *err)
 
 	put_kafka(b, out, err);
 	if (b->daemon->has_ingress) {
-		put_spool(out, err);
+		put_spool(b, out, err);
 		put_streams(b, out, err);
 	}
 	if (crew && err->code == ERR_OK) {

@@ -105,6 +105,7 @@ void queue_spool_stat(struct queue *queue, struct spool_stat *out)
 		.oldest_ms = s->records > 0 ? stat.oldest_ms : 0,
 		.refused = s->aside_count,
 		.is_away = spool_is_away_locked(s, kafka_away),
+		.is_stuck = s->is_stuck,
 	};
 	lock_give(&s->lock);
 }

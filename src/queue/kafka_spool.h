@@ -78,6 +78,7 @@ struct spool {
 	struct record *alone;  /* one of those is on its way, and nothing else */
 	struct record *blamed; /* it was refused alone, and is to go aside */
 	bool must_pause;       /* neither Kafka nor that log took it */
+	bool is_stuck;         /* and that log has no room: it holds up those behind it */
 	bool is_going_aside;   /* it is on the way there */
 	int64_t aside_count;   /* in that log, and not delivered */
 	bool is_closing, is_draining_stopped;

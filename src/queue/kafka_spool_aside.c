@@ -13,7 +13,7 @@
 
 #define DIR_NAME "refused"
 #define SEGMENT_BYTES ((int64_t)MIB(4))
-#define PART 4 /* of what the spool may hold */
+#define PART 4 /* of what the spool may hold: QUEUE_SPOOL_STUCK says so */
 #define RETRY_MS 1000
 #define COMPLAIN_MS 30000
 
@@ -150,8 +150,10 @@ void spool_unblame_locked(struct spool *s, struct record *r)
 	bool *mark = mark_of(r);
 
 	lock_assert_held(&s->lock);
-	if (*mark)
+	if (*mark) {
 		s->refused_count--;
+		s->is_stuck = false;
+	}
 	*mark = false;
 	if (batch->log == s->aside) {
 		s->aside_count--;
@@ -221,11 +223,13 @@ static void set_aside(struct spool *s, struct record *r)
 	s->retry_ms = now_ms + RETRY_MS;
 	lock_take(&s->lock);
 	s->blamed = NULL;
+	s->is_stuck = true;
 	lock_give(&s->lock);
 	if (now_ms < s->complain_ms)
 		return;
 	s->complain_ms = now_ms + COMPLAIN_MS;
-	log_error("spool_refused_full", log_code(err.code), log_str("text", err.text));
+	log_error("spool_refused_full", log_code(err.code), log_str("text", err.text),
+		log_str("hint", QUEUE_SPOOL_STUCK));
 }
 
 static struct record *first_refused(struct spool *s)
