@@ -288,6 +288,21 @@ static void headers_that_were_read_are_kept(void **state)
 	scene_close(&s);
 }
 
+static void of_two_content_types_the_first_is_kept(void **state)
+{
+	struct files *f = *state;
+	struct scene s;
+
+	hooks_load(f, "");
+	scene_open(f, &s, "plain");
+	add(&s, "Content-Type", "application/json");
+	add(&s, "content-type", "text/html");
+	sign_at(&s, GOOD, HOOKS_NOW_MS, false);
+	assert_int_equal(run(&s), ERR_OK);
+	assert_text(s.event.content_type, "application/json");
+	scene_close(&s);
+}
+
 static void a_trace_that_comes_twice_is_none(void **state)
 {
 	struct files *f = *state;
@@ -548,6 +563,8 @@ int main(void)
 			unsigned_ids_do_not_choose_the_key, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			unusable_requests_are_known_by_their_attempt, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			of_two_content_types_the_first_is_kept, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			a_trace_that_comes_twice_is_none, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
