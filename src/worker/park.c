@@ -608,7 +608,8 @@ enum err_code worker_park_load(struct worker *w, bool unclean, struct err *err)
 
 	if (rc != ERR_OK)
 		return rc;
-	HASH_ITER (hh, w->subjects, s, tmp)
+	HASH_ITER (hh, w->subjects, s, tmp) {
 		list_subject(w, s, unclean, now_ms);
+	}
 	return ERR_OK;
 }
