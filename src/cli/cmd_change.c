@@ -14,6 +14,7 @@
 #include "postern/clock.h"
 #include "postern/event.h"
 #include "postern/json.h"
+#include "postern/serve.h"
 #include "postern/text.h"
 
 #include <ctype.h>
@@ -117,14 +118,57 @@ static void show_id(const char *id)
 	buf_done(&out);
 }
 
+/* METHOD PATH/ID of the worker: ERR_OK, or what it has against it. */
+static enum err_code ask_one(struct job *job, const char *method, const char *path, const char *id,
+	struct buf *answer, struct err *err)
+{
+	struct buf target = BUF_INIT(KIB(8));
+	unsigned status = 0;
+	enum err_code rc = buf_putf(&target, err, "%s/", path);
+
+	if (rc == ERR_OK)
+		rc = text_percent_encode(slice_str(id), "", &target, err);
+	if (rc == ERR_OK)
+		rc = cli_admin(job->config, HALF_WORKER, method, buf_str(&target), SLICE_EMPTY,
+			answer, &status, err);
+	if (rc == ERR_OK && status != 200)
+		rc = cli_problem(buf_slice(answer), status, err);
+	buf_done(&target);
+	return rc;
+}
+
+/* With --dry-run: is this one record, and still to be done? What it is not is said, and counted. */
+static enum err_code preview(struct job *job, const char *id, struct err *err)
+{
+	struct buf answer = BUF_INIT(SERVE_BODY_MAX);
+	struct json_value state = { 0 };
+	enum err_code rc = ask_one(job, "GET", job->change->list_path, id, &answer, err);
+
+	if (rc == ERR_OK)
+		rc = json_get(buf_slice(&answer), "/state", &state, err);
+	if (rc == ERR_OK && slice_eq(state.raw, SLICE_LIT("waiting"))) {
+		show_id(id);
+	} else if (rc == ERR_OK) {
+		job->failed++;
+		fprintf(stderr, "%s: it is %.*s\n", id, SLICE_FMT(state.raw));
+	} else if (rc != ERR_UNREACHABLE) {
+		job->failed++;
+		fprintf(stderr, "%s: %s\n", id, err->text);
+		err_clear(err);
+		rc = ERR_OK;
+	}
+	buf_done(&answer);
+	return rc;
+}
+
 static enum err_code add_ids(struct job *job, struct err *err)
 {
 	enum err_code rc = ERR_OK;
 
 	for (int i = 0; rc == ERR_OK && i < job->cli->arg_count; i++) {
 		rc = add_target(job, slice_str(job->cli->args[i]), err);
-		if (job->dry_run)
-			show_id(job->cli->args[i]);
+		if (rc == ERR_OK && job->dry_run)
+			rc = preview(job, job->cli->args[i], err);
 	}
 	return rc;
 }
@@ -152,18 +196,9 @@ static int select_records(struct job *job)
 
 static enum err_code change_one(struct job *job, const char *id, struct err *err)
 {
-	struct buf target = BUF_INIT(KIB(8)), answer = BUF_INIT(MIB(1));
-	unsigned status = 0;
-	enum err_code rc = buf_putf(&target, err, "%s/", job->change->post_path);
+	struct buf answer = BUF_INIT(MIB(1));
+	const enum err_code rc = ask_one(job, "POST", job->change->post_path, id, &answer, err);
 
-	if (rc == ERR_OK)
-		rc = text_percent_encode(slice_str(id), "", &target, err);
-	if (rc == ERR_OK)
-		rc = cli_admin(job->config, HALF_WORKER, "POST", buf_str(&target), SLICE_EMPTY,
-			&answer, &status, err);
-	if (rc == ERR_OK && status != 200)
-		rc = cli_problem(buf_slice(&answer), status, err);
-	buf_done(&target);
 	buf_done(&answer);
 	return rc;
 }
@@ -364,6 +399,13 @@ static bool take_rate(struct job *job)
 	return true;
 }
 
+static int say_preview(const struct job *job)
+{
+	fprintf(stderr, "%zu records would be %s\n", job->total - job->failed,
+		job->change->done_word);
+	return job->failed > 0 ? err_exit(ERR_PARTLY) : 0;
+}
+
 static int run_change(struct cli *cli, const struct change *change)
 {
 	struct job job = {
@@ -387,7 +429,7 @@ static int run_change(struct cli *cli, const struct change *change)
 	if (status == 0)
 		status = select_records(&job);
 	if (status == 0 && job.dry_run)
-		fprintf(stderr, "%zu records would be %s\n", job.total, change->done_word);
+		status = say_preview(&job);
 	else if (status == 0 && confirmed(&job))
 		status = work(&job);
 	config_unref(&job.config);

@@ -268,12 +268,26 @@ class Changes(Kit):
             self.ended(node, event_id, "applied")
         self.assertTrue(got.stderr.strip().endswith(b" nosuch"), "what is done is not asked for again")
         self.assertNotIn(b"dead-1", got.stderr)
-        odd = 'say "no"'
-        self.assertEqual(json_lines(node.cli("dlq", "replay", odd, "--dry-run").stdout), [{"id": odd}])
         missing = [f"nosuch-{number}" for number in range(9)]
         lines = node.cli("dlq", "replay", *missing, check=5).stderr.decode().strip().splitlines()
         self.assertEqual(len(lines), 1)
         self.assertTrue(lines[-1].endswith(" --yes " + " ".join(missing)), "how to go on comes last")
+
+    def test_dry_run_of_ids(self):
+        """What would be done is on stdout; what a real run would refuse is said, and is exit 5."""
+        odd = 'say "no"'
+        node, _ = self.dead(2)
+        listed = {row["event_id"]: row["id"] for row in node.cli_json("dlq", "ls")}
+        got = node.cli("dlq", "replay", "dead-0", listed["dead-1"], "--dry-run")
+        self.assertEqual(json_lines(got.stdout), [{"id": "dead-0"}, {"id": listed["dead-1"]}])
+        self.assertEqual(got.stderr.decode().strip(), "2 records would be replayed")
+        node.cli("dlq", "drop", "dead-1")
+        got = node.cli("dlq", "replay", "dead-0", odd, "dead-1", "--dry-run", check=5)
+        self.assertEqual(json_lines(got.stdout), [{"id": "dead-0"}])
+        said = got.stderr.decode().splitlines()
+        self.assertTrue(said[0].startswith(odd + ": "), said)
+        self.assertEqual(said[1:], ["dead-1: it is dropped", "1 records would be replayed"])
+        self.assertEqual([row["event_id"] for row in node.cli_json("dlq", "ls")], ["dead-0"], "nothing was done")
 
 
 class Halves(Kit):

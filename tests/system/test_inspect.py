@@ -80,6 +80,10 @@ class SharedIds(Kit):
             got = node.cli("dlq", command, "shared", check=5)
             for one in both:
                 self.assertIn(one, json.loads(got.stdout.splitlines()[-1])["error"].split())
+        got = node.cli("dlq", "replay", "shared", "--dry-run", check=5)
+        self.assertEqual(got.stdout, b"")
+        for one in both:
+            self.assertIn(one, got.stderr.decode().split())
         self.assertEqual(len(node.cli_json("dlq", "ls")), 3, "nothing was changed")
         self.assertEqual(node.cli("dlq", "show", "shared", check=2).stdout, b"")
         destination.behave = always(200)
