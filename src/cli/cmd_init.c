@@ -420,7 +420,11 @@ static void print_source(const struct cli *cli, const struct source *source)
 	}
 	cli_outf("%.*s (%s)\n", SLICE_FMT(source->name), source->preset);
 	cli_outf("  url     " URL_BASE "%.*s\n", SLICE_FMT(source->name));
-	if (source->needs.key == KEY_SECRET)
+	if (source->needs.learns)
+		cli_outf("  key     its sender tells it: postern learn %.*s --for 5m, before you "
+			 "subscribe\n",
+			SLICE_FMT(source->name));
+	else if (source->needs.key == KEY_SECRET)
 		cli_outf("  secret  %s\n", source->secret);
 	else if (source->needs.key == KEY_PUBLIC)
 		cli_outf("  key     put the sender's public key into " KEYS_DIR "/%.*s.key\n",

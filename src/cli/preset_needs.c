@@ -94,6 +94,7 @@ enum err_code preset_needs_of(const char *preset, struct preset_needs *out, stru
 	if (rc == ERR_OK) {
 		out->key = kind_of(buf_slice(&alg));
 		out->public_url = slice_search(buf_slice(&verify), SLICE_LIT("{url")) < verify.len;
+		out->learns = slice_search(text, SLICE_LIT("\"learn\":")) < text.len;
 		find_secrets(text, out);
 	}
 	buf_done(&verify);

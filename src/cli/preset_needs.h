@@ -16,6 +16,7 @@ enum key_kind {
 struct preset_needs {
 	enum key_kind key;
 	bool public_url; /* the URL is signed */
+	bool learns;     /* its sender tells the key itself */
 	/* Names of the source's secrets. */
 	char secrets[NEEDS_SECRETS_MAX][NEEDS_NAME_MAX];
 	size_t secret_count;

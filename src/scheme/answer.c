@@ -116,7 +116,7 @@ static bool condition_holds(struct eval *ev, const struct when *when)
 	return have.len == want.len && crypto_equal(have.data, want.data, have.len);
 }
 
-static bool applies(struct eval *ev, const struct handshake *h)
+bool answer_applies(struct eval *ev, const struct handshake *h)
 {
 	if (!is_method(ev->rq->method, h->method))
 		return false;
@@ -299,8 +299,8 @@ bool scheme_handshake(const struct scheme *scheme, const struct scheme_request *
 		for (size_t i = 0; i < scheme->handshake_count && !done; i++) {
 			const struct handshake *h = &scheme->handshakes[i];
 
-			done = h->is_signed == (verdict != NULL) && !h->learns && applies(&ev, h) &&
-			       reply(&ev, h, out);
+			done = h->is_signed == (verdict != NULL) && !h->learns &&
+			       answer_applies(&ev, h) && reply(&ev, h, out);
 		}
 	}
 	buf_done(&scratch);
@@ -326,7 +326,7 @@ static bool learn(struct eval *ev, const struct handshake *h, struct scheme_answ
 {
 	struct slice key;
 
-	return h->learns && applies(ev, h) && eval_part(ev, &h->learn, &key) == FOUND &&
+	return h->learns && answer_applies(ev, h) && eval_part(ev, &h->learn, &key) == FOUND &&
 	       is_key(key) && reply(ev, h, out) && secret_set(out_key, key, NULL) == ERR_OK;
 }
 

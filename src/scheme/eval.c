@@ -147,7 +147,7 @@ enum found eval_json(struct eval *ev, const struct part *part, struct json_value
 static enum found eval_lines(struct eval *ev, const struct lines *lines, struct slice *out)
 {
 	struct buf *scratch = ev->scratch;
-	size_t at = scratch->len;
+	size_t at = scratch->len, start;
 
 	for (size_t i = 0; i < lines->count; i++) {
 		const struct part *member = &lines->members[i];
@@ -160,11 +160,16 @@ static enum found eval_lines(struct eval *ev, const struct lines *lines, struct 
 			return found;
 		if (eval_room(ev) < member->len + v.raw.len + 2)
 			return FOUND_LONG;
+		start = scratch->len + member->len;
 		if (buf_put(scratch, member->text + 1, member->len - 1, NULL) != ERR_OK ||
 			buf_put_u8(scratch, '\n', NULL) != ERR_OK ||
 			json_text(v, scratch, NULL) != ERR_OK ||
 			buf_put_u8(scratch, '\n', NULL) != ERR_OK)
 			return FOUND_LONG;
+		/* Names and values are lines alike. Were there lines in more than one value, the
+		 * same bytes could be read as other members: a text as a message and its id. */
+		if (i > 0 && memchr(scratch->data + start, '\n', scratch->len - 1 - start))
+			return FOUND_BROKEN;
 	}
 	*out = (struct slice){ scratch->data + at, scratch->len - at };
 	return FOUND;

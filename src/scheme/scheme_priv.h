@@ -404,8 +404,12 @@ enum found eval_signed(
 	struct eval *ev, const struct template *t, struct slice *out, const struct part **out_bad);
 /* The parts joined: in place when there is one, otherwise in the scratch buffer. */
 enum found eval_joined(struct eval *ev, const struct template *t, struct slice *out);
+/* Is the verified request of one of the source's topics, where it names any? */
+bool visit_is_for_us(struct eval *ev);
 /* Puts the URL into out->visit, or why not into out->visit_refused. */
 void visit_allow(struct eval *ev, const struct handshake *h, struct scheme_answer *out);
+/* Is the request one that this handshake answers? */
+bool answer_applies(struct eval *ev, const struct handshake *h);
 /* A challenge, signed with the handshake's key, into the scratch buffer. */
 enum found answer_challenge(
 	struct eval *ev, enum ref_function function, struct slice challenge, struct slice *out);

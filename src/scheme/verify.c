@@ -321,6 +321,11 @@ void scheme_verify(const struct scheme *scheme, const struct scheme_request *rq,
 	out->code = check_all(&j);
 	if (out->code == ERR_OK)
 		eval_body(&j.ev);
+	if (out->code == ERR_OK && !visit_is_for_us(&j.ev)) {
+		out->key = -1;
+		out->code = judge_refuse(
+			&j, ERR_BAD_SIGNATURE, "its topic is not among the source's topics");
+	}
 }
 
 void scheme_verdict_done(struct scheme_verdict *v)

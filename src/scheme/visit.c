@@ -80,7 +80,7 @@ bool compile_topics(struct compile *c, const struct node *root)
 	if (!list && visit_is_wanted(c->s))
 		compile_warn(c, NULL,
 			"no topics: subscriptions are confirmed only for those that \"topics\" "
-			"names");
+			"names, and events of anybody's topics verify");
 	if (list && list->type != NODE_ARRAY)
 		return compile_fail(c, list, "must be a list of topics");
 	for (const struct node *at = list ? list->child : NULL; at; at = at->next)
@@ -119,6 +119,24 @@ static bool is_topic(const struct scheme *s, struct slice topic)
 			return true;
 	}
 	return false;
+}
+
+/* Anybody may have a topic at such a sender, and have what it says signed: with "topics" a source
+ * takes none of the others. What asks for a visit is answered, and not visited (visit_allow()). */
+bool visit_is_for_us(struct eval *ev)
+{
+	const struct scheme *s = ev->scheme;
+	bool found = s->topic_count == 0 || !visit_is_wanted(s);
+
+	for (size_t i = 0; i < s->handshake_count && !found; i++) {
+		const struct handshake *h = &s->handshakes[i];
+		struct slice topic;
+
+		found = h->visits &&
+			(answer_applies(ev, h) ||
+				(eval_part(ev, &h->topic, &topic) == FOUND && is_topic(s, topic)));
+	}
+	return found;
 }
 
 /* The same walls as around certificates; a visit may have a query, and any path. */

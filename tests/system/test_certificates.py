@@ -131,7 +131,7 @@ class FetchedCertificates(Kit):
 
     def post(self, node, url, event_id, body=b'{"mark":1}', key=None, **more):
         signature = openssl("dgst", "-sha256", "-sign", key or self.signer_key, data=event_id.encode() + b"." + body)
-        headers = {"X-Id": event_id, "X-V": "2", "X-Cert": url, "X-Sig": base64.b64encode(signature).decode(), **more}
+        headers = {"X-Id": event_id, "X-Topic": "arn:1:orders", "X-V": "2", "X-Cert": url, "X-Sig": base64.b64encode(signature).decode(), **more}
         return node.post("sns", body, headers)
 
     def settle(self, node, url, event_id, **more):

@@ -16,6 +16,8 @@
 #define TOPICS ", \"topics\": [\"arn:aws:sns:eu:1:orders\", \"arn:aws:sns:*:2:*\"]"
 #define SOURCE VERIFY CERT "}, \"handshake\": [" VISIT "], " KEYS TOPICS
 
+#define UNNAMED VERIFY CERT "}, \"handshake\": [" VISIT "], " KEYS
+
 static const char *const keys[] = { CERT_LEAF CERT_INTERMEDIATE, NULL };
 
 #define ORDERS "arn:aws:sns:eu:1:orders"
@@ -95,6 +97,37 @@ static void nothing_is_visited_for_a_request_that_does_not_verify(void **state)
 	lab_close(&lab);
 }
 
+/* Anybody may have a topic at the same sender, whose signature is as good. */
+static void events_of_foreign_topics_are_refused(void **state)
+{
+	static const struct {
+		const char *source, *headers;
+		enum err_code code;
+	} rows[] = {
+		{ SOURCE, "X-Topic: " ORDERS "\n", ERR_OK },
+		{ SOURCE, "X-Topic: arn:aws:sns:us:2:any\n", ERR_OK },
+		{ SOURCE, "X-Topic: arn:aws:sns:eu:666:orders\n", ERR_BAD_SIGNATURE },
+		{ SOURCE, "X-Topic: " ORDERS "\nX-Topic: " ORDERS "\n", ERR_BAD_SIGNATURE },
+		{ SOURCE, "", ERR_BAD_SIGNATURE },
+		{ UNNAMED, "X-Topic: arn:aws:sns:eu:666:orders\n", ERR_OK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct lab_request r;
+		char headers[2048];
+		struct lab lab;
+
+		(void)snprintf(headers, sizeof(headers), "%sX-Sig: " CERT_SIGNATURE_SHA256,
+			rows[i].headers);
+		lab_open(&lab, rows[i].source, keys);
+		lab_request(&r, headers, slice_str(CERT_TEXT));
+		assert_int_equal(lab_verify(&lab, &r, LAB_NOW * INT64_C(1000)), rows[i].code);
+		assert_true((lab.verdict.key >= 0) == (rows[i].code == ERR_OK));
+		lab_close(&lab);
+	}
+}
+
 static void what_would_be_dangerous_is_refused(void **state)
 {
 	static const struct {
@@ -136,6 +169,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_urls_and_topics_that_are_allowed_are_visited),
 		cmocka_unit_test(nothing_is_visited_for_a_request_that_does_not_verify),
+		cmocka_unit_test(events_of_foreign_topics_are_refused),
 		cmocka_unit_test(what_would_be_dangerous_is_refused),
 	};
 

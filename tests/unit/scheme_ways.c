@@ -507,6 +507,13 @@ static void members_are_signed_in_lines(void **state)
 	assert_int_equal(
 		judge(&lab, headers, "{\"C\":7,\"A\":\"x\\ty\",\"B\":1}"), ERR_BAD_SIGNATURE);
 	assert_int_equal(judge(&lab, headers, "{\"C\":7"), ERR_BAD_SIGNATURE);
+	/* One text of lines, which says what follows it: these bytes have one reading. */
+	hex_mac("k", SLICE_LIT("A\nx\nB\n1\nC\ny\nB\n2\nC\n7\n"), mac);
+	(void)snprintf(headers, sizeof(headers), "S: %s", mac);
+	assert_int_equal(
+		judge(&lab, headers, "{\"A\":\"x\\nB\\n1\\nC\\ny\",\"B\":2,\"C\":7}"), ERR_OK);
+	assert_int_equal(judge(&lab, headers, "{\"A\":\"x\",\"B\":1,\"C\":\"y\\nB\\n2\\nC\\n7\"}"),
+		ERR_BAD_SIGNATURE);
 	lab_close(&lab);
 }
 
