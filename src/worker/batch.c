@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LATE_BEATS 2
 #define IDLE_EARLY_MS 5000 /* what is due so soon is not idleness */
 #define SETTLE_MS 200
 #define SETTLE_EVENTS 2000
@@ -154,9 +155,24 @@ static struct journal_header header(const struct worker *w, enum journal_type ty
 	return h;
 }
 
+/* A record that was long on its way speaks of when it was sent: we may have stood still since, and
+ * been replaced. So another one follows before anybody is called; of two that are slow the second
+ * counts, or nothing would ever be done over a slow broker. */
+static void journalled(struct worker *w, int64_t sent_ms)
+{
+	const int64_t now_ms = w->clock->mono_ms(w->clock);
+	const bool late = now_ms - sent_ms >= LATE_BEATS * w->tenure.beat_ms;
+
+	w->journalled_ms = late && !w->journalled_late ? sent_ms : now_ms;
+	w->journalled_late = late;
+	if (late)
+		worker_times(w);
+}
+
 /* Append, and wait until it is read back. */
 static enum err_code journal(struct worker *w, struct err *err)
 {
+	const int64_t sent_ms = w->clock->mono_ms(w->clock);
 	struct batch *b = &w->batch;
 	enum err_code rc;
 
@@ -167,7 +183,7 @@ static enum err_code journal(struct worker *w, struct err *err)
 		w->log_is_bad = true;
 	if (rc == ERR_OK && w->journaled) {
 		w->journal_next = b->journalled.next_offset;
-		w->journalled_ms = w->clock->mono_ms(w->clock);
+		journalled(w, sent_ms);
 	}
 	return rc;
 }

@@ -226,6 +226,8 @@ static void commit(struct worker *w, bool backlog)
 		if (stuck(w))
 			maintain(w);
 		(void)worker_batch_close(w);
+		if (!stuck(w))
+			worker_batch_beat(w);
 	}
 	worker_batch_settle(w, false);
 	if (w->broken || stuck(w))

@@ -497,6 +497,7 @@ struct worker {
 	int64_t journal_next, base_offset;
 	int64_t journalled_ms;   /* monotonic: the last own record was read back ... */
 	int64_t journalled_to;   /* ... and the position that it told */
+	bool journalled_late;    /* ... long after it was sent (batch.c) */
 	_Atomic bool appending;  /* waits for its record, however long Kafka is away */
 	_Atomic bool log_is_bad; /* what broke it is in the log, not in the store */
 	int64_t taking;          /* the event that is being taken in; -1: none */

@@ -66,6 +66,8 @@ struct journal_queue {
 	int twins;      /* how many more appends stand there twice */
 	int late;       /* how many more appends wait */
 	bool deaf, cut; /* reads nothing; reaches nobody */
+	int hears;      /* how many records reach it though it is deaf */
+	int appends;    /* of batches and claims */
 	struct jq_entry waiting[256];
 	size_t waiting_count;
 	int64_t position;
@@ -365,8 +367,9 @@ static inline int64_t jq_step_locked(struct journal_queue *q, bool *out_valid, b
 	struct journal_header header;
 	const struct jq_entry *e;
 
-	if (q->next >= q->log->journal_end || q->deaf || q->cut)
+	if (q->next >= q->log->journal_end || (q->deaf && q->hears == 0) || q->cut)
 		return -1;
+	q->hears -= q->hears > 0;
 	assert(q->next >= q->log->journal_first);
 	e = &q->log->journal[q->next];
 	assert(journal_open((struct slice){ e->bytes, e->len }, &header, NULL) == ERR_OK);
@@ -443,6 +446,7 @@ static inline struct jq_entry jq_entry_of(struct journal_queue *q, struct slice 
 
 static inline void jq_log_append_locked(struct journal_queue *q, struct slice batch)
 {
+	q->appends++;
 	if (q->late > 0 || q->cut) {
 		q->late -= q->late > 0;
 		assert(q->waiting_count < ARRAY_LEN(q->waiting));
@@ -607,6 +611,25 @@ static inline void journal_log_faults(struct journal_queue *q, int twins, int la
 	q->twins = twins;
 	q->late = late;
 	lock_give(&q->log->lock);
+}
+
+/* It hears as many more, and no others until it is deaf no more. */
+static inline void journal_log_hear(struct journal_queue *q, int records)
+{
+	lock_take(&q->log->lock);
+	q->hears = records;
+	cond_broadcast(&q->log->news);
+	lock_give(&q->log->lock);
+}
+
+static inline int journal_log_appends(struct journal_queue *q)
+{
+	int appends;
+
+	lock_take(&q->log->lock);
+	appends = q->appends;
+	lock_give(&q->log->lock);
+	return appends;
 }
 
 /* What waited arrives now, behind everything that came since. */

@@ -135,6 +135,35 @@ static void a_zombie_changes_nothing(void **state)
 	house_close(h);
 }
 
+/* It stood still while its record was on the way, and was replaced. That the record comes back as
+ * valid says nothing of today: before it calls anybody it asks the journal again. */
+static void a_zombie_calls_nobody(void **state)
+{
+	struct house *h = house_open(call_config);
+	struct house_crew *a = house_start(h, 0), *b = house_start(h, 1);
+	size_t calls;
+	int before;
+
+	(void)state;
+	house_assign(a, true, true);
+	LAB_UNTIL(house_owns(a, 0));
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done0", .entity = "x", .version = "1" });
+	LAB_UNTIL(house_outcome(b, 0, "done0") == OUTCOME_APPLIED);
+	journal_log_set(a->queues[0], &a->queues[0]->deaf, true);
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done1", .entity = "x", .version = "2" });
+	LAB_UNTIL(house_owns(b, 0));
+	(void)house_send(h, 0, &(struct lab_event){ .id = "done2", .entity = "x", .version = "3" });
+	LAB_UNTIL(house_outcome(b, 0, "done2") == OUTCOME_APPLIED);
+	calls = lab_calls_of("done1") + lab_calls_of("done2");
+	before = journal_log_appends(a->queues[0]);
+	journal_log_hear(a->queues[0], 1);
+	LAB_UNTIL(journal_log_appends(a->queues[0]) > before);
+	assert_int_equal(lab_calls_of("done1") + lab_calls_of("done2"), calls);
+	journal_log_set(a->queues[0], &a->queues[0]->deaf, false);
+	LAB_UNTIL(!house_owns(a, 0));
+	house_close(h);
+}
+
 static void what_stands_there_twice_counts_once(void **state)
 {
 	struct house *h = house_open(call_config);
@@ -649,6 +678,7 @@ int main(void)
 		cmocka_unit_test(the_store_is_folded_again),
 		cmocka_unit_test(a_lane_is_handed_over),
 		cmocka_unit_test(a_zombie_changes_nothing),
+		cmocka_unit_test(a_zombie_calls_nobody),
 		cmocka_unit_test(what_stands_there_twice_counts_once),
 		cmocka_unit_test(silence),
 		cmocka_unit_test(an_idle_owner_that_is_gone),
