@@ -13,8 +13,8 @@ import subprocess
 import tempfile
 import threading
 import time
-import unittest
 
+from lib import report
 from lib.kit import Kit
 from lib.postern import Node
 
@@ -226,4 +226,4 @@ class FetchedCertificates(Kit):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    report.main()

@@ -12,8 +12,8 @@ import ssl
 import subprocess
 import tempfile
 import time
-import unittest
 
+from lib import report
 from lib.kit import Kit, in_threads
 from lib.postern import Node
 from lib.senders import StandardWebhooks
@@ -152,4 +152,4 @@ class Tls(Kit):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    report.main()

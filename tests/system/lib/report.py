@@ -33,6 +33,11 @@ class _Result(unittest.TestResult):
         super().startTest(test)
         self._started = time.monotonic()
 
+    def stopTest(self, test):
+        super().stopTest(test)
+        if told_to_end():
+            self.stop()
+
     def _say(self, verdict, test, text=""):
         took = time.monotonic() - self._started
         print(f"  {verdict:4} {test.id().split('.', 1)[-1]} ({took:.1f} s)", flush=True)
@@ -80,11 +85,8 @@ def main():
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     result = _Result()
     signal.signal(signal.SIGTERM, _stop)
-    for test in _flat(suite):
-        if told_to_end():
-            break
-        if len(sys.argv) < 2 or any(part in test.id() for part in sys.argv[1:]):
-            test(result)
+    wanted = [t for t in _flat(suite) if len(sys.argv) < 2 or any(part in t.id() for part in sys.argv[1:])]
+    unittest.TestSuite(wanted).run(result)  # with what classes set up
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     counts = {"passed": result.passed, "failed": failed, "skipped": len(result.skipped), "did": _did}
     path = os.environ.get("POSTERN_SUITE_RESULT")
