@@ -168,8 +168,13 @@ void command_put_back(struct command_list *list)
 
 void command_free(struct command_list *list)
 {
-	while (!TAILQ_EMPTY(list))
-		forget(list, TAILQ_FIRST(list));
+	struct change_note *change, *next;
+
+	for (change = TAILQ_FIRST(list); change; change = next) {
+		next = TAILQ_NEXT(change, listed);
+		worker_change_free(change);
+	}
+	TAILQ_INIT(list);
 }
 
 /* ---- the owner --------------------------------------------------------------------- */
