@@ -78,6 +78,7 @@ struct source_config {
 	const struct named_secret *secrets;
 	size_t secret_count;
 	const char *public_url; /* or NULL */
+	bool has_client_ca;     /* its clients may show a certificate: ingress.tls.client_ca */
 	struct {
 		const char *topic; /* that others write, in place of HTTP; NULL: none */
 		enum stream_start start;
@@ -129,6 +130,8 @@ struct config {
 			idle_timeout_s, max_connections;
 		struct rate client_rate;
 		const char *tls_cert, *tls_key; /* absolute; NULL: plain HTTP */
+		const char
+			*tls_client_ca; /* absolute; NULL: no client is asked for a certificate */
 	} ingress;
 	struct {
 		const char *listen, *worker_listen, *token_file; /* token_file absolute */

@@ -38,6 +38,9 @@ const char *ingress_address(const struct ingress *ingress);
 /* Everything new is built first, then swapped; on error nothing changes. */
 MUST_CHECK enum err_code ingress_reload(struct ingress *ingress, struct config *config,
 	struct config_report *report, struct err *err);
+/* Does the file of client_ca hold other roots than it did at the start, since the last reload? Only
+ * a restart reads them. Not told where the option itself was changed. Any thread. */
+bool ingress_client_ca_differs(struct ingress *ingress);
 /* Would a webhook posted now be made durable? ERR_OK, or the code and a sentence. Any thread. */
 MUST_CHECK enum err_code ingress_ready(struct ingress *ingress, struct err *err);
 /* Members of /v1/status: "sources": {...}, "connections": n. Any thread. */

@@ -51,6 +51,9 @@ struct scheme_request {
 	size_t header_count;
 	struct slice body;
 	struct slice public_url; /* without a query; empty: the source's own */
+	/* The subjectAltNames of the client's certificate as text, when it is a valid one. */
+	const struct slice *peer_sans;
+	size_t peer_san_count;
 };
 
 struct scheme_verdict {
@@ -184,6 +187,8 @@ bool scheme_splits(const struct scheme *scheme);    /* a body may hold any numbe
 bool scheme_refetches(const struct scheme *scheme); /* an event is only a hint */
 /* Does verifying or mapping need the URL's query? Records do not keep it. */
 bool scheme_reads_query(const struct scheme *scheme);
+/* Does verifying need the client's certificate? Records do not keep that either. */
+bool scheme_reads_peer(const struct scheme *scheme);
 /* Is the value of this request header secret (signature, token)? For redaction. */
 bool scheme_hides_header(const struct scheme *scheme, struct slice name);
 

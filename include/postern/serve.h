@@ -24,6 +24,7 @@ struct serve;
 #define SERVE_HEADERS_MAX 64
 #define SERVE_URI_MAX 2048
 #define SERVE_REPLY_HEADERS 6
+#define SERVE_PEER_SANS_MAX 64
 /* Of an answer: enough to show a record with the largest body that a config allows, as JSON. */
 #define SERVE_BODY_MAX MIB(160)
 #define SERVE_LENGTH_UNKNOWN ((uint64_t)-1) /* a chunked body */
@@ -40,6 +41,11 @@ struct serve_request {
 	int64_t start_mono_ns;   /* the request line was read */
 	char request_id[65];     /* taken from X-Request-Id when fit, otherwise made */
 	void *user;              /* the callbacks' */
+	/* subjectAltNames of the client's certificate, when it is one for clients that leads up to
+	 * tls_client_ca and holds at this moment: DNS names, addresses, URIs, as text. */
+	const struct slice *peer_sans;
+	size_t peer_san_count; /* at most SERVE_PEER_SANS_MAX: what is behind them is not looked at
+				*/
 };
 /* The n-th (from 0) header of this name, any case. False when there is none. */
 bool serve_header(const struct serve_request *rq, const char *name, size_t n, struct slice *out);
@@ -89,6 +95,8 @@ struct serve_opts {
 	/* In PEM, the certificate first, then what leads up to a root: TLS 1.2 and later. cert
 	 * empty: plain HTTP. Not kept. */
 	struct slice tls_cert, tls_key;
+	/* Roots in PEM: clients are asked for a certificate, and served without one too. */
+	struct slice tls_client_ca;
 	size_t max_connections, max_header_bytes, max_body_bytes;
 	int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms;
 	/* A deferred request that is not answered: 503 OUTCOME_UNKNOWN by refused(). 0: none. */
@@ -113,6 +121,8 @@ void serve_set_limits(struct serve *serve, size_t max_body_bytes, int64_t header
  * one. ERR_SYNTAX: nothing changes. */
 MUST_CHECK enum err_code serve_set_tls(
 	struct serve *serve, struct slice cert, struct slice key, struct err *err);
+/* Is this what tls_client_ca may be? ERR_SYNTAX when not. */
+MUST_CHECK enum err_code serve_check_client_ca(struct slice roots, struct err *err);
 /* Answer a deferred request; in tick() or turn(). Safe when the client has gone, or when the answer
  * timeout was faster: then nothing happens. */
 void serve_answer(struct serve *serve, struct serve_request *rq, const struct serve_reply *reply);

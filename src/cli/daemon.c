@@ -203,12 +203,15 @@ struct config *daemon_config(struct daemon *daemon)
 	return config;
 }
 
-static void log_difference(
-	const struct config *old_config, const struct config *new_config, struct buf *out_restart)
+static void log_difference(struct daemon *daemon, const struct config *old_config,
+	const struct config *new_config, struct buf *out_restart)
 {
 	struct buf changed = BUF_INIT(KIB(64));
+	enum err_code rc = config_diff(old_config, new_config, &changed, out_restart, NULL);
 
-	if (config_diff(old_config, new_config, &changed, out_restart, NULL) == ERR_OK)
+	if (rc == ERR_OK && daemon->has_ingress && ingress_client_ca_differs(daemon->ingress))
+		rc = buf_put_str(out_restart, "/ingress/tls/client_ca\n", NULL);
+	if (rc == ERR_OK)
 		log_info("config_reloaded", log_text("changed", buf_slice(&changed)),
 			log_text("needs_restart", buf_slice(out_restart)));
 	buf_done(&changed);
@@ -270,7 +273,7 @@ enum err_code daemon_reload(struct daemon *daemon, struct buf *out_restart, stru
 	if (rc == ERR_OK && daemon->broker && daemon->has_ingress)
 		broker_sources(daemon->queue, new_config);
 	if (rc == ERR_OK) {
-		log_difference(old_config, new_config, out_restart);
+		log_difference(daemon, old_config, new_config, out_restart);
 		lock_take(&daemon->lock);
 		replaced = daemon->config;
 		daemon->config = config_ref(new_config);

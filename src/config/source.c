@@ -272,6 +272,7 @@ static void load_source(struct loader *l, struct node *node, struct source_confi
 		fill_burst(l, limit, &out->rate);
 	out->scheme = merge_scheme(l, node);
 	load_ack(l, node, out);
+	out->has_client_ca = l->config->ingress.tls_client_ca && !out->stream.topic;
 	load_keys(l, node, out);
 	load_secrets(l, node, out);
 	check_source(l, node, out);

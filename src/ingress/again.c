@@ -106,6 +106,11 @@ static enum err_code open_scheme(
 			"let "
 			"the sender repeat it",
 			source->name);
+	if (rc == ERR_OK && scheme_reads_peer(*out))
+		rc = err_set(err, ERR_DENIED,
+			"the scheme of \"%s\" requires a client certificate, which records do not "
+			"keep: let the sender repeat it",
+			source->name);
 	return rc;
 }
 

@@ -3,6 +3,7 @@
  * Deliberately not here: what happens to a request (http.c, admit.c, ack.c). */
 #include "ingress_priv.h"
 
+#include "postern/crypto.h"
 #include "postern/file.h"
 #include "postern/json.h"
 #include "postern/log.h"
@@ -141,53 +142,86 @@ static void set_open(struct shard *shard, bool is_open)
 /* ---- TLS ---------------------------------------------------------------------------------------
  */
 
-struct pair {
+struct tls_files {
 	struct buf cert, key; /* PEM; empty: plain HTTP */
+	struct buf client_ca; /* empty: no client is asked for a certificate */
 };
 
-static void forget_pair(struct pair *pair)
+static void forget_files(struct tls_files *files)
 {
-	if (pair->key.data)
-		buf_wipe(&pair->key);
-	buf_done(&pair->cert);
-	buf_done(&pair->key);
+	if (files->key.data)
+		buf_wipe(&files->key);
+	buf_done(&files->cert);
+	buf_done(&files->client_ca);
+	buf_done(&files->key);
 }
 
-static enum err_code read_pair(const struct config *config, struct pair *out, struct err *err)
+static enum err_code read_files(const struct config *config, struct tls_files *out, struct err *err)
 {
 	enum err_code rc = ERR_OK;
 
-	*out = (struct pair){ BUF_INIT(KIB(256)), BUF_INIT(KIB(64)) };
+	*out = (struct tls_files){ BUF_INIT(KIB(256)), BUF_INIT(KIB(64)), BUF_INIT(MIB(4)) };
 	if (config->ingress.tls_cert)
 		rc = file_read(config->ingress.tls_cert, &out->cert, err);
 	if (rc == ERR_OK && config->ingress.tls_key)
 		rc = file_read(config->ingress.tls_key, &out->key, err);
+	if (rc == ERR_OK && config->ingress.tls_client_ca)
+		rc = file_read(config->ingress.tls_client_ca, &out->client_ca, err);
 	return rc;
 }
 
-/* Connections that come from now on see the certificate as its file is now. */
-static enum err_code renew_pair(struct ingress *in, const struct config *config, struct err *err)
+/* Roots are read once, at the start: whether their file has become another is only told. Where the
+ * option itself has changed that says so already. */
+static enum err_code compare_roots(
+	struct ingress *in, const struct config *config, const struct buf *roots, struct err *err)
 {
-	struct pair pair;
+	const char *path = config->ingress.tls_client_ca, *old_path;
+	uint8_t digest[32];
+
+	if (path && serve_check_client_ca(buf_slice(roots), err) != ERR_OK)
+		return err->code;
+	crypto_sha256(buf_slice(roots), digest);
+	lock_take(&in->lock);
+	old_path = in->table->config->ingress.tls_client_ca;
+	in->client_ca_differs = path && old_path && strcmp(path, old_path) == 0 &&
+				memcmp(digest, in->client_ca, sizeof(digest)) != 0;
+	lock_give(&in->lock);
+	return ERR_OK;
+}
+
+bool ingress_client_ca_differs(struct ingress *in)
+{
+	bool differs;
+
+	lock_take(&in->lock);
+	differs = in->client_ca_differs;
+	lock_give(&in->lock);
+	return differs;
+}
+
+/* Connections that come from now on see the certificate as its file is now. */
+static enum err_code renew_files(struct ingress *in, const struct config *config, struct err *err)
+{
+	struct tls_files files;
 	enum err_code rc;
 
-	if (in->is_tls != (config->ingress.tls_cert != NULL))
-		log_warn("needs_restart", log_str("detail", "/ingress/tls"));
 	if (!in->is_tls || !config->ingress.tls_cert)
 		return ERR_OK;
-	rc = read_pair(config, &pair, err);
+	rc = read_files(config, &files, err);
+	if (rc == ERR_OK)
+		rc = compare_roots(in, config, &files.client_ca, err);
 	for (size_t i = 0; i < in->shard_count && rc == ERR_OK; i++) {
 		if (in->shards[i].serve)
-			rc = serve_set_tls(in->shards[i].serve, buf_slice(&pair.cert),
-				buf_slice(&pair.key), err);
+			rc = serve_set_tls(in->shards[i].serve, buf_slice(&files.cert),
+				buf_slice(&files.key), err);
 	}
-	forget_pair(&pair);
+	forget_files(&files);
 	return rc;
 }
 
 /* The first shard makes the socket, the others accept from it too. */
 static enum err_code start_shard(
-	struct shard *shard, int listen_fd, const struct pair *tls, struct err *err)
+	struct shard *shard, int listen_fd, const struct tls_files *tls, struct err *err)
 {
 	struct ingress *in = shard->ingress;
 	const struct config *config = in->table->config;
@@ -198,6 +232,7 @@ static enum err_code start_shard(
 		.listen_fd = listen_fd,
 		.tls_cert = buf_slice(&tls->cert),
 		.tls_key = buf_slice(&tls->key),
+		.tls_client_ca = buf_slice(&tls->client_ca),
 		.max_connections = (connections + in->shard_count - 1) / in->shard_count,
 		.max_header_bytes = (size_t)config->ingress.max_header_bytes,
 		.max_body_bytes = (size_t)config->ingress.max_body_bytes,
@@ -220,11 +255,12 @@ static enum err_code start_shard(
 
 enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_fd, struct err *err)
 {
-	struct pair tls;
-	enum err_code rc = read_pair(in->table->config, &tls, err);
+	struct tls_files tls;
+	enum err_code rc = read_files(in->table->config, &tls, err);
 
 	in->queue = queue;
 	in->is_tls = tls.cert.len > 0;
+	crypto_sha256(buf_slice(&tls.client_ca), in->client_ca);
 	for (size_t i = 0; i < in->shard_count && rc == ERR_OK; i++) {
 		rc = start_shard(&in->shards[i], listen_fd, &tls, err);
 		if (rc == ERR_OK)
@@ -233,7 +269,7 @@ enum err_code ingress_start(struct ingress *in, struct queue *queue, int listen_
 	if (rc == ERR_OK)
 		(void)snprintf(
 			in->address, sizeof(in->address), "%s", serve_address(in->shards[0].serve));
-	forget_pair(&tls);
+	forget_files(&tls);
 	return rc;
 }
 
@@ -249,7 +285,7 @@ enum err_code ingress_reload(
 	enum err_code rc = open_table(in, config, &table, report, err);
 
 	if (rc == ERR_OK)
-		rc = renew_pair(in, config, err);
+		rc = renew_files(in, config, err);
 	if (rc != ERR_OK) {
 		table_unref(table);
 		return rc;

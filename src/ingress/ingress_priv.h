@@ -99,6 +99,10 @@ struct ingress {
 	struct log_gate gate; /* guarded: of refusals */
 
 	bool is_tls; /* since the start */
+	/* SHA-256 of what client_ca holds since the start; and does its file hold something else?
+	 */
+	uint8_t client_ca[32];
+	bool client_ca_differs; /* guarded by lock */
 	size_t shard_count;
 	struct shard shards[SHARDS_MAX];
 };

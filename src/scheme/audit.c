@@ -104,6 +104,7 @@ static bool covers(const struct way *w, const struct template *t, const struct p
 	case REF_CAP: break;
 	case REF_KEY:
 	case REF_HEADERS:
+	case REF_PEER_SAN:
 	case REF_SECRET: return false;
 	}
 	return holds(t, ref) || is_time(w, t, ref);

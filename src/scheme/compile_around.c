@@ -147,6 +147,7 @@ static bool read_place(struct compile *c, const struct node *at, struct part *ou
 	case REF_LINES:
 	case REF_ITEM:
 	case REF_HEADERS:
+	case REF_PEER_SAN:
 	case REF_SECRET: break;
 	}
 	return compile_fail(c, at, "must be a place such as header:NAME or json:/POINTER");

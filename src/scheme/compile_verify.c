@@ -113,6 +113,7 @@ static bool check_place(struct compile *c, const struct node *at, const struct p
 	case REF_URL_WITH_PORT:
 	case REF_URL_WITHOUT_PORT:
 	case REF_TIME:
+	case REF_PEER_SAN:
 	case REF_SECRET: break;
 	}
 	return (ok && part->function == FN_NONE) ||
@@ -247,20 +248,34 @@ bool compile_signed(struct compile *c, const struct node *verify)
 	return count > 0;
 }
 
+static bool read_required(struct compile *c, const struct node *at, struct part *out)
+{
+	struct slice text;
+	bool ok;
+
+	if (!compile_string(c, at, &text))
+		return false;
+	c->in_require = true;
+	ok = compile_ref(c, at, text, out);
+	c->in_require = false;
+	if (!ok)
+		return false;
+	if (out->kind == REF_HEADERS)
+		return compile_fail(c, at, "only sig may name several headers with a *");
+	if (out->kind == REF_PEER_SAN && out->function != FN_NONE)
+		return compile_fail(c, at, "peer.san is compared as it is");
+	return true;
+}
+
 static bool read_pair(struct compile *c, const struct node *pair, struct require *out)
 {
-	struct slice ref, value;
+	struct slice value;
 
 	if (pair->type != NODE_ARRAY || node_count(pair) != 2)
 		return compile_fail(c, pair, "must be [reference, template]");
-	if (!compile_string(c, pair->child, &ref) ||
-		!compile_string(c, pair->child->next, &value) ||
-		!compile_ref(c, pair->child, ref, &out->ref) ||
-		!compile_template(c, pair->child->next, value, &out->value))
-		return false;
-	if (out->ref.kind == REF_HEADERS)
-		return compile_fail(c, pair->child, "only sig may name several headers with a *");
-	return true;
+	return read_required(c, pair->child, &out->ref) &&
+	       compile_string(c, pair->child->next, &value) &&
+	       compile_template(c, pair->child->next, value, &out->value);
 }
 
 static bool read_require(struct compile *c, const struct node *verify)

@@ -235,7 +235,8 @@ static enum found plain(struct eval *ev, const struct part *part, struct slice *
 		secret = &ev->scheme->secrets[part->index].secret;
 		*out = (struct slice){ secret->data, secret->len };
 		return FOUND;
-	case REF_HEADERS: break; /* only sig, which looks for itself */
+	case REF_HEADERS: /* only sig, which looks for itself */
+	case REF_PEER_SAN: /* only require, the same */ break;
 	}
 	return FOUND_NOT;
 }

@@ -51,6 +51,12 @@ static bool is_of_url(const struct part *part, struct slice none)
 	       part->kind == REF_URL_WITH_PORT || part->kind == REF_URL_WITHOUT_PORT;
 }
 
+static bool is_of_peer(const struct part *part, struct slice none)
+{
+	(void)none;
+	return part->kind == REF_PEER_SAN;
+}
+
 bool template_reads(const struct template *t, const struct question *q)
 {
 	for (size_t i = 0; i < t->count; i++) {
@@ -128,6 +134,11 @@ bool scheme_keeps_header(const struct scheme *scheme, struct slice name)
 bool scheme_reads_query(const struct scheme *scheme)
 {
 	return reads(scheme, &(const struct question){ is_of_url, SLICE_EMPTY });
+}
+
+bool scheme_reads_peer(const struct scheme *scheme)
+{
+	return verify_reads(scheme, &(const struct question){ is_of_peer, SLICE_EMPTY });
 }
 
 static bool is_signature(const struct scheme *s, struct slice name)

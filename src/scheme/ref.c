@@ -30,6 +30,7 @@ static const struct ref_row refs[] = {
 	{ "form-sorted", REF_FORM_SORTED },
 	{ "key", REF_KEY },
 	{ "item:", REF_ITEM },
+	{ "peer.san", REF_PEER_SAN },
 };
 
 static const struct {
@@ -178,6 +179,16 @@ static bool in_verify(struct compile *c, const struct node *at)
 	return true;
 }
 
+/* A name is compared with, and nothing else: of several there is no one value. */
+static bool check_peer(struct compile *c, const struct node *at)
+{
+	if (!c->in_require)
+		return compile_fail(c, at, "peer.san goes with require");
+	return c->source->has_client_ca ||
+	       compile_fail(c, at,
+		       "no client shows a certificate: peer.san needs client_ca in ingress.tls");
+}
+
 static bool finish_ref(struct compile *c, const struct node *at, struct part *part)
 {
 	switch (part->kind) {
@@ -204,6 +215,7 @@ static bool finish_ref(struct compile *c, const struct node *at, struct part *pa
 			return compile_fail(c, at, "only alg \"sha256\" signs its key");
 		return true;
 	case REF_FORM_SORTED: return in_verify(c, at);
+	case REF_PEER_SAN: return check_peer(c, at);
 	case REF_LITERAL:
 	case REF_BODY:
 	case REF_METHOD:

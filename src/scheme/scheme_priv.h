@@ -51,7 +51,8 @@ enum ref_kind {
 	REF_FORM,
 	REF_JSON,
 	REF_CAP,
-	REF_SECRET
+	REF_SECRET,
+	REF_PEER_SAN /* any name of the client's certificate; only for require */
 };
 enum ref_function {
 	FN_NONE,
@@ -279,7 +280,8 @@ struct compile {
 	bool has_many;    /* ways: a key need not fit all of them */
 	bool is_trying;   /* a failure is no problem */
 	bool failed, no_memory;
-	bool in_reply; /* of a handshake: the only place where a challenge may be signed */
+	bool in_require; /* the reference, not its value */
+	bool in_reply;   /* of a handshake: the only place where a challenge may be signed */
 };
 /* Memory that lives as long as the scheme; NULL (and no_memory set) without any. */
 void *compile_keep(struct compile *c, size_t size);

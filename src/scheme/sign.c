@@ -229,6 +229,8 @@ static enum err_code put_requirements(struct sender *d, struct eval *ev)
 		const struct require *r = &d->way->requires[i];
 		struct slice value;
 
+		if (r->ref.kind == REF_PEER_SAN)
+			continue; /* shown by whoever connects */
 		if ((r->ref.kind != REF_HEADER && r->ref.kind != REF_QUERY) ||
 			r->ref.function != FN_NONE)
 			return err_set(d->err, ERR_UNSUPPORTED,

@@ -248,6 +248,7 @@ static enum err_code put_signature(struct sender *d, struct slice value)
 	case REF_LINES:
 	case REF_ITEM:
 	case REF_CAP:
+	case REF_PEER_SAN:
 	case REF_SECRET: break;
 	}
 	return err_set(d->err, ERR_UNSUPPORTED, "the signature has a place that nothing is put in");

@@ -88,20 +88,51 @@ static enum err_code check_fresh(struct judge *j)
 	return ERR_OK;
 }
 
+static bool is_equal(struct slice a, struct slice b)
+{
+	return a.len == b.len && crypto_equal(a.data, b.data, a.len);
+}
+
+/* FOUND_NOT without a certificate that holds: it has no names then. */
+static enum found find_peer(struct judge *j, struct slice want, bool *out_holds)
+{
+	const struct scheme_request *rq = j->ev.rq;
+
+	*out_holds = false;
+	for (size_t i = 0; i < rq->peer_san_count; i++)
+		*out_holds |= is_equal(rq->peer_sans[i], want);
+	return rq->peer_san_count > 0 ? FOUND : FOUND_NOT;
+}
+
+static enum found judge_required(struct judge *j, const struct require *r, bool *out_holds)
+{
+	struct slice have = SLICE_EMPTY, want;
+	enum found found = FOUND;
+
+	if (r->ref.kind != REF_PEER_SAN)
+		found = eval_part(&j->ev, &r->ref, &have);
+	if (found == FOUND)
+		found = eval_joined(&j->ev, &r->value, &want);
+	if (found != FOUND)
+		return found;
+	if (r->ref.kind == REF_PEER_SAN)
+		return find_peer(j, want, out_holds);
+	*out_holds = is_equal(have, want);
+	return FOUND;
+}
+
 static enum err_code check_requirements(struct judge *j)
 {
 	const struct way *w = j->way;
 
 	for (size_t i = 0; i < w->require_count; i++) {
 		const struct require *r = &w->requires[i];
-		struct slice have, want;
-		enum found found = eval_part(&j->ev, &r->ref, &have);
+		bool holds = false;
+		enum found found = judge_required(j, r, &holds);
 
-		if (found == FOUND)
-			found = eval_joined(&j->ev, &r->value, &want);
 		if (found != FOUND)
 			return judge_refuse_part(j, ERR_BAD_SIGNATURE, &r->ref, found);
-		if (have.len != want.len || !crypto_equal(have.data, want.data, have.len))
+		if (!holds)
 			return judge_refuse(
 				j, ERR_BAD_SIGNATURE, "requirement %zu does not hold", i + 1);
 	}

@@ -176,6 +176,18 @@ static enum MHD_Result take_reply(struct request *rq, struct MHD_Connection *mc,
 	return MHD_YES;
 }
 
+static struct request *make_request(
+	struct connection *c, struct MHD_Connection *mc, const struct head_view *head, bool is_sane)
+{
+	struct request *rq = request_make(c, head, is_sane);
+
+	if (!rq || !is_sane || !c->serve->client_ca || tls_see_peer(rq, mc))
+		return rq;
+	rq->connection = NULL;
+	request_unref(rq);
+	return NULL;
+}
+
 static enum MHD_Result first_call(struct serve *s, struct MHD_Connection *mc, const char *method,
 	const char *version, void **con_cls)
 {
@@ -189,7 +201,7 @@ static enum MHD_Result first_call(struct serve *s, struct MHD_Connection *mc, co
 		return MHD_NO;
 	view_head(c, mc, method, version, &head);
 	guard_check(&head.guard, &verdict);
-	rq = request_make(c, &head, verdict.code == ERR_OK);
+	rq = make_request(c, mc, &head, verdict.code == ERR_OK);
 	if (!rq)
 		return MHD_NO;
 	*con_cls = rq;
@@ -437,7 +449,9 @@ enum err_code library_open(struct serve *s, const struct serve_opts *opts, struc
 		MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, s, MHD_OPTION_NOTIFY_COMPLETED,
 		completed, s, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, s,
 		s->is_tls ? MHD_OPTION_HTTPS_CERT_CALLBACK2 : MHD_OPTION_END, tls_retrieve,
-		MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES, MHD_OPTION_END);
+		MHD_OPTION_HTTPS_PRIORITIES, TLS_PRIORITIES,
+		s->client_ca ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, s->client_ca,
+		MHD_OPTION_END);
 	if (!s->daemon)
 		return err_set(err, ERR_IO, "the HTTP library does not start on %s", s->address);
 	return ERR_OK;

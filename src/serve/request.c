@@ -234,6 +234,8 @@ void request_unref(struct request *rq)
 	if (before > 1)
 		return;
 	assert(!rq->response && !rq->connection);
+	free(rq->peer);
+	rq->peer = NULL;
 	give(rq);
 }
 

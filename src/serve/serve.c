@@ -247,6 +247,8 @@ enum err_code serve_open(const struct serve_opts *opts, struct serve **out, stru
 		return err_set(err, ERR_NOMEM, "no memory for a server");
 	s->is_tls = opts->tls_cert.len > 0;
 	rc = s->is_tls ? serve_set_tls(s, opts->tls_cert, opts->tls_key, err) : ERR_OK;
+	if (rc == ERR_OK && s->is_tls && opts->tls_client_ca.len > 0)
+		rc = tls_set_client_ca(s, opts->tls_client_ca, err);
 	if (rc == ERR_OK)
 		rc = listen_open(s, opts, err);
 	if (rc == ERR_OK)

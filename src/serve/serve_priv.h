@@ -70,6 +70,7 @@ struct request {
 	struct buf answer; /* the body of the response, which points to it */
 	size_t drained;
 	size_t head_bytes;
+	struct peer *peer;             /* NULL: no certificate that counts */
 	struct MHD_Response *response; /* REQUEST_DRAIN and REQUEST_ANSWER */
 	unsigned status;
 	struct header headers[]; /* and the bytes of the head behind them */
@@ -102,6 +103,7 @@ struct serve {
 	atomic_bool limits_set; /* set with release under lock, cleared by the loop */
 	struct tls_pair *tls;   /* guarded by lock: the newest, then older ones */
 	bool is_tls;
+	char *client_ca; /* PEM; NULL: no client is asked for a certificate */
 	atomic_bool stop,
 		quiesce;   /* set with release by any thread, read with acquire by the loop */
 	atomic_bool woken; /* acq_rel both ways: one write to wake_fd for many wakes */
@@ -138,6 +140,10 @@ void connection_phase(struct connection *c, enum phase phase);
 /* tls.c. The loop's thread says whose it is before the library runs on it. */
 void tls_enter(struct serve *s);
 void tls_close(struct serve *s);
+enum err_code tls_set_client_ca(struct serve *s, struct slice roots, struct err *err);
+/* The names of the client's certificate into rq. False without memory. */
+struct peer;
+bool tls_see_peer(struct request *rq, struct MHD_Connection *mc);
 struct gnutls_session_int;
 struct gnutls_cert_retr_st;
 struct gnutls_pcert_st;

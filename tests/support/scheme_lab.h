@@ -39,8 +39,10 @@ static inline void lab_write(const struct lab *lab, const char *name, const char
 	free(path);
 }
 
-/* source: the members of the source's object. keys: texts of the files k0, k1, ... (NULL-ended). */
-static inline enum err_code lab_try(struct lab *lab, const char *source, const char *const *keys)
+/* top: members of the config before its sources, each with a comma behind it. source: the members
+ * of the source's object. keys: texts of the files k0, k1, ... (NULL-ended). */
+static inline enum err_code lab_try_in(
+	struct lab *lab, const char *top, const char *source, const char *const *keys)
 {
 	char text[8192], name[32], *path;
 	enum err_code rc;
@@ -53,7 +55,7 @@ static inline enum err_code lab_try(struct lab *lab, const char *source, const c
 		(void)snprintf(name, sizeof(name), "k%zu", i);
 		lab_write(lab, name, keys[i]);
 	}
-	assert_true(snprintf(text, sizeof(text), "{\"sources\": {\"s\": {%s}}}\n", source) <
+	assert_true(snprintf(text, sizeof(text), "{%s\"sources\": {\"s\": {%s}}}\n", top, source) <
 		    (int)sizeof(text));
 	lab_write(lab, "postern.json", text);
 	path = file_join(lab->dir, "postern.json");
@@ -68,9 +70,15 @@ static inline enum err_code lab_try(struct lab *lab, const char *source, const c
 	return rc;
 }
 
-static inline void lab_open(struct lab *lab, const char *source, const char *const *keys)
+static inline enum err_code lab_try(struct lab *lab, const char *source, const char *const *keys)
 {
-	enum err_code rc = lab_try(lab, source, keys);
+	return lab_try_in(lab, "", source, keys);
+}
+
+static inline void lab_open_in(
+	struct lab *lab, const char *top, const char *source, const char *const *keys)
+{
+	enum err_code rc = lab_try_in(lab, top, source, keys);
 
 	for (size_t i = 0; rc != ERR_OK && i < lab->report.count; i++)
 		print_error(
@@ -79,6 +87,11 @@ static inline void lab_open(struct lab *lab, const char *source, const char *con
 		print_error("%s\n", lab->err.text);
 	assert_int_equal(rc, ERR_OK);
 	assert_non_null(lab->scheme);
+}
+
+static inline void lab_open(struct lab *lab, const char *source, const char *const *keys)
+{
+	lab_open_in(lab, "", source, keys);
 }
 
 static inline void lab_close(struct lab *lab)

@@ -31,6 +31,39 @@ def certificate(directory, name):
     return pem, key
 
 
+def authority(directory, name):
+    """A root for clients: (path of the certificate, path of the key)."""
+    pem, key = os.path.join(directory, name + ".pem"), os.path.join(directory, name + ".key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", f"/CN={name}", "-keyout", key, "-out", pem],
+        capture_output=True, check=True,
+    )
+    return pem, key
+
+
+def client(directory, root, name, san, days=30, usage="clientAuth"):
+    """A certificate that this root signed: one file with its key. `days` below 0: it has expired."""
+    path = {kind: os.path.join(directory, f"{name}.{kind}") for kind in ("csr", "key", "crt", "ext", "both")}
+    subprocess.run(
+        ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-subj", f"/CN={name}", "-keyout", path["key"], "-out", path["csr"]],
+        capture_output=True, check=True,
+    )
+    with open(path["ext"], "w", encoding="ascii") as extensions:
+        extensions.write(f"subjectAltName={san}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n")
+    subprocess.run(
+        ["openssl", "x509", "-req", "-in", path["csr"], "-CA", root[0], "-CAkey", root[1], "-CAcreateserial",
+         "-days", str(days), "-extfile", path["ext"], "-out", path["crt"]],
+        capture_output=True, check=True,
+    )
+    with open(path["both"], "w", encoding="ascii") as both:
+        for kind in ("crt", "key"):
+            with open(path[kind], encoding="ascii") as part:
+                both.write(part.read())
+    return path["both"]
+
+
 class Tls(Kit):
     @classmethod
     def setUpClass(cls):
@@ -137,6 +170,69 @@ class Tls(Kit):
             return False
         finally:
             connection.close()
+
+    def start_mutual(self):
+        """A node with two sources: "hooks" takes anyone's signature, "mutual" asks for a certificate besides."""
+        root = authority(self.directory, "root")
+        strange = authority(self.directory, "strange")
+        with open(root[0], encoding="ascii") as pem:
+            roots = pem.read().rstrip("\n")
+        verify = {"require": [["peer.san", "hooks.example.com"]]}
+        node = self.adopt(Node(
+            {"hooks": (StandardWebhooks(), {}),
+             "mutual": (StandardWebhooks(), {"extends": "standard-webhooks", "verify": verify})},
+            ingress={"tls": {"cert": "keys/tls.pem", "key": "keys/tls.key", "client_ca": "keys/roots.pem"}},
+        ))
+        self.install(node, self.first)
+        node.write_key("roots.pem", roots)
+        node.start()
+        return node, root, strange
+
+    def post_as(self, node, source, event_id, certificate_file):
+        context = self.context(self.first)
+        if certificate_file:
+            context.load_cert_chain(certificate_file)
+        port = int(node.listen.split(":")[1])
+        connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
+        body = b'{"type":"a.b"}'
+        try:
+            headers = {"Content-Type": "application/json", **node.senders[source].headers(body, event_id)}
+            answers = []
+            for _ in range(2):  # the second on a connection that is kept
+                connection.request("POST", f"/hooks/{source}", body, headers)
+                answer = connection.getresponse()
+                answers.append((answer.status, answer.read()))
+        finally:
+            connection.close()
+        self.assertEqual(answers[0][0], answers[1][0])
+        return answers[0]
+
+    def test_a_source_may_require_a_client_certificate(self):
+        node, root, strange = self.start_mutual()
+        right = "DNS:other.example.com,DNS:hooks.example.com,IP:10.0.0.1"
+        rows = (
+            ("none", None, 401),
+            ("right", client(self.directory, root, "right", right), 200),
+            ("typed", client(self.directory, root, "typed", "URI:hooks.example.com"), 200),
+            ("strange", client(self.directory, strange, "strange-client", right), 401),
+            ("expired", client(self.directory, root, "expired", right, days=-1), 401),
+            ("wrong", client(self.directory, root, "wrong", "DNS:hooks.example.com.evil.org"), 401),
+            ("server", client(self.directory, root, "server", right, usage="serverAuth"), 401),
+        )
+        for name, path, want in rows:
+            with self.subTest(name=name):
+                status, body = self.post_as(node, "mutual", f"m-{name}", path)
+                self.assertEqual(status, want, body)
+                self.assertEqual(b"BAD_SIGNATURE" in body, want == 401, body)
+                # Who does not require one serves everyone.
+                self.assertEqual(self.post_as(node, "hooks", f"h-{name}", path)[0], 200)
+        node.wait_outcome("m-right", "applied")
+        self.assertNotIn(b"client_ca", node.cli("reload").stderr)
+        with open(strange[0], encoding="ascii") as pem:
+            node.write_key("roots.pem", pem.read().rstrip("\n"))
+        self.assertIn(b"/ingress/tls/client_ca", node.cli("reload").stderr)
+        self.assertEqual(self.post_as(node, "mutual", "m-strange-2", rows[3][1])[0], 401)
+        self.assertEqual(self.post_as(node, "mutual", "m-right-2", rows[1][1])[0], 200)
 
     def test_many_connections_at_once(self):
         node = self.start()

@@ -84,8 +84,6 @@ static void names_that_are_not_known(void **state)
 static void what_is_not_supported_yet(void **state)
 {
 	static const struct mistake rows[] = {
-		{ "{\"ingress\":{\"tls\":{\"client_ca\":\"a\"}}}", "/ingress/tls/client_ca", 1,
-			"is not supported yet" },
 		{ "{\"lanes\":{}}", "/lanes", 1, "not supported yet" },
 		{ "{\"security\":{}}", "/security", 1, "not supported yet" },
 		{ SOURCE("\"answer\":\"outcome\""), "/sources/a/answer", 2, "not supported yet" },

@@ -490,6 +490,52 @@ static void what_is_required_must_hold(void **state)
 	lab_close(&lab);
 }
 
+/* Any name of a client's certificate; none has none. The server says which certificate counts. */
+static void a_client_certificate_may_be_required(void **state)
+{
+	static const char tls[] = "\"ingress\": {\"tls\": {\"cert\": \"k0\", \"key\": "
+				  "\"k0\", \"client_ca\": \"k0\"}}, ";
+	static const struct slice names[] = { SLICE_LIT("hooks.example.com.evil"),
+		SLICE_LIT("hooks.example.com\0"), SLICE_LIT("spiffe://a/b"),
+		SLICE_LIT("hooks.example.com") };
+	static const struct {
+		size_t first, count;
+		enum err_code want;
+		const char *detail;
+	} rows[] = {
+		{ 0, 4, ERR_OK, "" },
+		{ 3, 1, ERR_OK, "" },
+		{ 0, 3, ERR_BAD_SIGNATURE, "requirement 1 does not hold" },
+		{ 0, 0, ERR_BAD_SIGNATURE, "peer.san is absent" },
+	};
+	static const char *const sources[] = {
+		"\"id\": \"sha256:body\", \"verify\": {\"alg\": \"hmac-sha256\", \"sig\": "
+		"\"header:S\", \"match\": \"{hex}\", \"require\": [[\"peer.san\", "
+		"\"hooks.example.com\"]]}, " KEYS,
+		"\"id\": \"sha256:body\", \"verify\": {\"alg\": \"none\", \"require\": "
+		"[[\"peer.san\", \"hooks.example.com\"]]}",
+	};
+
+	(void)state;
+	for (size_t s = 0; s < ARRAY_LEN(sources); s++) {
+		struct lab lab;
+
+		lab_open_in(&lab, tls, sources[s], one_key);
+		assert_true(scheme_reads_peer(lab.scheme));
+		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+			struct lab_request r;
+
+			lab_request(&r, "S: " MAC, SLICE_LIT("text"));
+			r.rq.peer_sans = &names[rows[i].first];
+			r.rq.peer_san_count = rows[i].count;
+			assert_int_equal(lab_verify(&lab, &r, 0), rows[i].want);
+			if (rows[i].want != ERR_OK)
+				assert_string_equal(lab.verdict.detail, rows[i].detail);
+		}
+		lab_close(&lab);
+	}
+}
+
 static void functions_and_urls_are_signed(void **state)
 {
 	/* crc32 and SHA-256 of "text", an explicit port, and one that is only implied */
@@ -564,6 +610,7 @@ int main(void)
 		cmocka_unit_test(shopify_signs_the_body),
 		cmocka_unit_test(a_scheme_may_point_into_the_body),
 		cmocka_unit_test(what_is_required_must_hold),
+		cmocka_unit_test(a_client_certificate_may_be_required),
 		cmocka_unit_test(functions_and_urls_are_signed),
 		cmocka_unit_test(without_an_algorithm_everything_passes),
 	};
