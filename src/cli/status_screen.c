@@ -231,6 +231,20 @@ static void print_codes(struct slice codes)
 	cli_outf("\n");
 }
 
+/* Requests that were answered as accepted: also those whose events went to quarantine. */
+static int64_t accepted_of(struct slice codes)
+{
+	struct json_value object = { .type = JSON_OBJECT, .raw = codes }, code, count;
+	int64_t sum = 0, number;
+	size_t at = 0;
+
+	while (json_next_member(object, &at, &code, &count))
+		if (err_status(err_by_name((const char *)code.raw.data, code.raw.len)) == 200 &&
+			text_i64(count.raw, &number, NULL) == ERR_OK)
+			sum += number;
+	return sum;
+}
+
 static double rate_of(struct slice row)
 {
 	struct json_value rate;
@@ -246,14 +260,17 @@ static void print_source(struct slice name, struct slice row)
 {
 	const struct slice shown = name.len ? name : SLICE_LIT("(unknown)");
 	const int64_t requests = number_of(row, "/requests");
-	const int64_t accepted = number_of(row, "/codes/ACCEPTED");
 	struct json_value codes;
+	int64_t accepted;
 
 	if (name.len == 0 && requests == 0)
 		return;
+	if (!member(row, "/codes", &codes))
+		codes.raw = SLICE_EMPTY;
+	accepted = accepted_of(codes.raw);
 	cli_outf("%-24.*s %8.1f %12" PRId64 " %10" PRId64 "  ", SLICE_FMT(shown), rate_of(row),
 		accepted, requests - accepted);
-	print_codes(member(row, "/codes", &codes) ? codes.raw : SLICE_EMPTY);
+	print_codes(codes.raw);
 }
 
 static void print_route(struct slice name, struct slice row)
