@@ -98,7 +98,7 @@ enum err_code kafka_ends(struct kafka *kafka, int32_t partition, int64_t max_age
 	lock_take(&kafka->lock);
 	ends = ends_locked(kafka);
 	while (ends && ends->asking && in_time)
-		in_time = cond_wait(&kafka->changed, &kafka->lock, now_ms + 2 * WAIT_MS);
+		in_time = cond_wait(&kafka->changed, &kafka->lock, now_ms + INT64_C(2) * WAIT_MS);
 	asks = ends && in_time && !fresh(ends, now_ms, max_age_ms) &&
 	       now_ms >= kafka->silent_until_ms;
 	firsts = asks && (ends->first_ms == 0 || now_ms - ends->first_ms >= FIRST_MS);

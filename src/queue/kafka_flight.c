@@ -38,6 +38,19 @@ void flights_take(struct flights *flights, struct flight *flight)
 	flight->link = NULL;
 }
 
+static void pop(struct flights *flights)
+{
+	struct flight *first = flights->first;
+
+	flights->first = first->next;
+	if (first->next)
+		first->next->link = &flights->first;
+	else
+		flights->tail = &flights->first;
+	first->next = NULL;
+	first->link = NULL;
+}
+
 void flight_free(struct flight *flight)
 {
 	if (flight->headers)
@@ -151,6 +164,7 @@ static bool grow(struct topic *topic, size_t count)
 
 	if (count <= topic->track_count)
 		return true;
+	/* An array of pointers: NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	tracks = realloc(topic->tracks, count * sizeof(*tracks));
 	if (!tracks)
 		return false;
@@ -163,7 +177,7 @@ static bool grow(struct topic *topic, size_t count)
 
 struct track *track_locked(struct kafka_producer *p, struct topic *topic, int32_t partition)
 {
-	const size_t at = (size_t)(partition + 1);
+	const size_t at = (size_t)partition + 1;
 	struct track *track;
 
 	lock_assert_held(&p->lock);
@@ -241,7 +255,7 @@ static bool send_locked(struct kafka_producer *p, struct track *track, struct fl
 
 	if (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL || rc == RD_KAFKA_RESP_ERR__FATAL)
 		return false;
-	flights_take(&track->waiting, flight);
+	pop(&track->waiting);
 	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
 		flights_push(&track->out, flight);
 		track->sent++;

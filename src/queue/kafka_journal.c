@@ -231,6 +231,7 @@ static bool give_command(struct lane_journal *j, struct journal_read *out)
 	if (j->command_count == 0)
 		return false;
 	j->command_count--;
+	/* An array of pointers: NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	memmove(j->commands, j->commands + 1, j->command_count * sizeof(j->commands[0]));
 	give(j, first, out);
 	out->next_offset = first->offset + 1;

@@ -266,8 +266,8 @@ static void what_holds_no_key_is_refused(void **state)
 		"{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"}",
 		"{" JWK_P256_MEMBERS ",\"kty\":\"EC\"}", /* twice */
 		"{" JWK_P256_MEMBERS ",\"use\":\"enc\"}", "{" JWK_P256_MEMBERS "}x",
-		"{\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":"
-		"\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+		("{\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":"
+		 "\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"),
 		"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n" };
 
 	(void)state;
