@@ -36,13 +36,21 @@ static enum err_code take_int(
 }
 
 struct filter_text {
-	struct buf route, reason, entity, source, outcome, flag;
+	struct buf route, reason, entity, source, outcome;
 };
+
+static bool is_asked(const struct ask_query *query, const char *name)
+{
+	struct buf buf = BUF_INIT(KIB(4));
+	bool given = query->param(query->ctx, name, &buf) && buf.len > 0;
+
+	buf_done(&buf);
+	return given;
+}
 
 static enum err_code take_filter(const struct ask_query *query, struct filter_text *text,
 	struct inspect_filter *out, struct err *err)
 {
-	struct slice flag = SLICE_EMPTY;
 	int64_t limit = INSPECT_LIMIT_MAX;
 	enum err_code rc;
 
@@ -51,11 +59,8 @@ static enum err_code take_filter(const struct ask_query *query, struct filter_te
 	take_text(query, "entity", &text->entity, &out->entity);
 	take_text(query, "source", &text->source, &out->source);
 	take_text(query, "outcome", &text->outcome, &out->outcome);
-	take_text(query, "all", &text->flag, &flag);
-	out->marked = flag.len != 0;
-	flag = SLICE_EMPTY;
-	take_text(query, "verify", &text->flag, &flag);
-	out->verify = flag.len != 0;
+	out->marked = is_asked(query, "all");
+	out->verify = is_asked(query, "verify");
 	rc = take_int(query, "since_ms", &out->since_ms, err);
 	if (rc == ERR_OK)
 		rc = take_int(query, "until_ms", &out->until_ms, err);
@@ -93,7 +98,7 @@ enum err_code ask_answer(const struct inspect *in, const char *path, const struc
 	struct buf *out, struct err *err)
 {
 	struct filter_text text = { BUF_INIT(KIB(4)), BUF_INIT(KIB(4)), BUF_INIT(KIB(4)),
-		BUF_INIT(KIB(4)), BUF_INIT(KIB(4)), BUF_INIT(KIB(4)) };
+		BUF_INIT(KIB(4)), BUF_INIT(KIB(4)) };
 	struct inspect_filter filter = INSPECT_FILTER_ALL;
 	enum err_code rc = ERR_OK;
 
@@ -107,7 +112,6 @@ enum err_code ask_answer(const struct inspect *in, const char *path, const struc
 	buf_done(&text.entity);
 	buf_done(&text.source);
 	buf_done(&text.outcome);
-	buf_done(&text.flag);
 	return rc;
 }
 

@@ -24,8 +24,3 @@ struct page {
 };
 void page_text(struct page *page, const char *text);
 void page_putf(struct page *page, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-/* The first words of the commands, each once, in order; and the second words of one of them. */
-const char *docs_first(const char *after, char room[32]);
-/* "integer, 1 to 3600 s", "one of current, next, previous"; "" for what has members. */
-void docs_type(struct page *page, const struct config_option *option);

@@ -185,7 +185,8 @@ static void put_range(struct page *page, const struct config_option *option)
 		*unit ? " " : "", unit);
 }
 
-void docs_type(struct page *page, const struct config_option *option)
+/* "integer, 1 to 3600 s", "one of current, next, previous"; nothing for what has members. */
+static void put_type(struct page *page, const struct config_option *option)
 {
 	switch (option->type) {
 	case OPTION_OBJECT:
@@ -248,7 +249,7 @@ static void man_config_option(struct page *page, const struct config_option *opt
 	page_text(page, "\n");
 	if (option->type != OPTION_OBJECT) {
 		page_text(page, ".br\n");
-		docs_type(page, option);
+		put_type(page, option);
 		page_text(page, "\n");
 	}
 	if (option->fallback) {
@@ -303,7 +304,7 @@ static void cell(struct page *page, const char *text)
 static void table_row(struct page *page, const struct config_option *option)
 {
 	page_putf(page, "| `%s` | ", option->pattern);
-	docs_type(page, option);
+	put_type(page, option);
 	page_text(page, " | ");
 	if (option->fallback)
 		page_putf(page, "`%s`", option->fallback);

@@ -8,7 +8,8 @@
 
 #define SOURCES "lint --json 2>/dev/null | sed -n 's/.*\"source\":\"\\([^\"]*\\)\".*/\\1/p'"
 
-const char *docs_first(const char *after, char room[32])
+/* The first words of the commands, each once, in order; after NULL: the first of them. */
+static const char *next_first(const char *after, char room[32])
 {
 	bool found = !after;
 
@@ -113,13 +114,13 @@ static void put_words_function(struct page *page)
 		"\n}\n\n"
 		"_postern_words() { # first word, second word\n\tcase \"$1 $2\" in\n"
 		"\t' ') words='");
-	for (const char *first = docs_first(NULL, room); first; first = docs_first(first, room))
+	for (const char *first = next_first(NULL, room); first; first = next_first(first, room))
 		page_putf(page, "%s ", first);
 	page_text(page, "--help --version' ;;\n");
 	for (size_t i = 0; commands[i]; i++)
 		if (second_word(commands[i]))
 			put_case(page, commands[i]);
-	for (const char *first = docs_first(NULL, room); first; first = docs_first(first, room))
+	for (const char *first = next_first(NULL, room); first; first = next_first(first, room))
 		put_second_words(page, first);
 	for (size_t i = 0; commands[i]; i++)
 		if (!second_word(commands[i]))
@@ -267,7 +268,7 @@ enum err_code docs_fish(struct buf *out, struct err *err)
 			 "complete -c postern -s c -r -d 'the config file'\n"
 			 "complete -c postern -l json -d 'one JSON object a line'\n"
 			 "complete -c postern -l help -d 'examples, usage and options'\n");
-	for (const char *first = docs_first(NULL, room); first; first = docs_first(first, room))
+	for (const char *first = next_first(NULL, room); first; first = next_first(first, room))
 		page_putf(&page, "complete -c postern -f -n __fish_use_subcommand -a %s\n", first);
 	for (size_t i = 0; commands[i]; i++) {
 		fish_word(&page, commands[i]);

@@ -15,7 +15,6 @@ enum err_code recheck_refusal(const struct event *event);
 enum err_code recheck_record(const struct config *config, const struct record *record,
 	struct buf *headers, struct buf *key, struct err *err);
 /* The same by its place in the quarantine; one that was authentic leaves both empty.
- * ERR_NOT_FOUND: retention has dropped the record. Its thread may have other work: it reads a
- * record and keys. */
+ * ERR_NOT_FOUND: retention has dropped the record. */
 enum err_code recheck_quarantined(const struct inspect *in, const struct place *place,
 	struct buf *headers, struct buf *key, struct err *err);

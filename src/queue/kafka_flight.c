@@ -38,7 +38,7 @@ void flights_take(struct flights *flights, struct flight *flight)
 	flight->link = NULL;
 }
 
-static void pop(struct flights *flights)
+struct flight *flights_pop(struct flights *flights)
 {
 	struct flight *first = flights->first;
 
@@ -49,6 +49,7 @@ static void pop(struct flights *flights)
 		flights->tail = &flights->first;
 	first->next = NULL;
 	first->link = NULL;
+	return first;
 }
 
 void flight_free(struct flight *flight)
@@ -255,7 +256,7 @@ static bool send_locked(struct kafka_producer *p, struct track *track, struct fl
 
 	if (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL || rc == RD_KAFKA_RESP_ERR__FATAL)
 		return false;
-	pop(&track->waiting);
+	(void)flights_pop(&track->waiting);
 	if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
 		flights_push(&track->out, flight);
 		track->sent++;

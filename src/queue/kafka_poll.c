@@ -46,10 +46,9 @@ static enum err_code result_of(const struct report *report)
 
 static void give_back_waiting_locked(struct kafka_producer *p, struct track *track)
 {
-	struct flight *flight;
+	while (track->waiting.first) {
+		struct flight *flight = flights_pop(&track->waiting);
 
-	while ((flight = track->waiting.first) != NULL) {
-		flights_take(&track->waiting, flight);
 		flight_end_locked(p, flight, flight_loss(flight));
 	}
 }
@@ -178,10 +177,9 @@ static bool is_over(const struct flight *flight, int64_t now_ms)
 /* Those that wait too long. They are in the order of their deadlines. */
 static void expire_track_locked(struct kafka_producer *p, struct track *track, int64_t now_ms)
 {
-	struct flight *flight;
+	while (is_over(track->waiting.first, now_ms)) {
+		struct flight *flight = flights_pop(&track->waiting);
 
-	while (is_over(flight = track->waiting.first, now_ms)) {
-		flights_take(&track->waiting, flight);
 		producer_trouble_locked(p, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, track->topic->name);
 		flight_end_locked(p, flight, flight_loss(flight));
 	}

@@ -110,6 +110,7 @@ struct track *track_locked(
 void topic_free(struct topic *topic);
 void flights_init(struct flights *flights);
 void flights_push(struct flights *flights, struct flight *flight);
+struct flight *flights_pop(struct flights *flights);               /* the first; there is one */
 void flights_take(struct flights *flights, struct flight *flight); /* which is in these */
 /* The flight has its result: out of its list, its record to its sink. */
 void flight_end_locked(

@@ -89,6 +89,19 @@ bool compile_string(struct compile *c, const struct node *at, struct slice *out)
 	return true;
 }
 
+bool compile_text(struct compile *c, const struct node *node, const char *name, const char **out)
+{
+	const struct node *at = node_member(node, name);
+	struct slice text = SLICE_EMPTY;
+
+	if (!at)
+		return true;
+	if (!compile_string(c, at, &text))
+		return false;
+	*out = compile_keep_text(c, text);
+	return *out != NULL;
+}
+
 const char *compile_nearest(struct slice name, const char *const *names)
 {
 	static _Thread_local char text[64]; /* one message at a time */

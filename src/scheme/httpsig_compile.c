@@ -118,20 +118,6 @@ static bool derive_signed(struct compile *c, const struct node *at, const struct
 /* ---- the rest ----------------------------------------------------------------------------------
  */
 
-static bool read_text(
-	struct compile *c, const struct node *node, const char *name, const char **out)
-{
-	const struct node *at = node_member(node, name);
-	struct slice text;
-
-	if (!at)
-		return true;
-	if (!compile_string(c, at, &text))
-		return false;
-	*out = compile_keep_text(c, text);
-	return *out != NULL;
-}
-
 bool httpsig_compile(struct compile *c, const struct node *verify)
 {
 	static const char *const names[] = { "algs", "cover", "label", "tag", NULL };
@@ -147,7 +133,7 @@ bool httpsig_compile(struct compile *c, const struct node *verify)
 	hs = compile_keep(c, sizeof(*hs));
 	c->way->state = hs;
 	return hs && compile_time(c, verify) && read_algs(c, at, hs) && read_cover(c, at, hs) &&
-	       read_text(c, at, "label", &hs->label) && read_text(c, at, "tag", &hs->tag) &&
+	       compile_text(c, at, "label", &hs->label) && compile_text(c, at, "tag", &hs->tag) &&
 	       derive_signed(c, at, hs);
 }
 

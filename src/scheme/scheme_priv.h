@@ -293,6 +293,8 @@ bool compile_unsupported(struct compile *c, const struct node *at, const char *w
 void compile_warn(struct compile *c, const struct node *at, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* A problem, unless the node is a string without NUL. */
 bool compile_string(struct compile *c, const struct node *at, struct slice *out);
+/* A member that is a text, kept for the scheme's life. True, and nothing in *out, without it. */
+bool compile_text(struct compile *c, const struct node *node, const char *name, const char **out);
 /* A problem for a member whose name is not in the NULL-ended list. Members that start with "//" are
  * comments. */
 bool compile_members(struct compile *c, const struct node *object, const char *const *names);

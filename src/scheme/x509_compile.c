@@ -112,20 +112,6 @@ static bool read_url(struct compile *c, const struct node *cert, struct x509 *x)
 	return compile_fail(c, at, "must be header:NAME or json:/POINTER");
 }
 
-static bool read_text(
-	struct compile *c, const struct node *cert, const char *name, const char **out)
-{
-	const struct node *at = node_member(cert, name);
-	struct slice text;
-
-	if (!at)
-		return true;
-	if (!compile_string(c, at, &text))
-		return false;
-	*out = compile_keep_text(c, text);
-	return *out != NULL;
-}
-
 static bool read_port(struct compile *c, const struct node *cert, struct x509 *x)
 {
 	const struct node *at = node_member(cert, "port");
@@ -187,8 +173,8 @@ static bool read_cert(struct compile *c, const struct node *verify, struct x509 
 			       "cert is missing: without keys of the source, where is the "
 			       "certificate?");
 	return compile_members(c, at, names) && read_url(c, at, x) && read_host(c, at, x) &&
-	       read_text(c, at, "suffix", &x->place.suffix) &&
-	       read_text(c, at, "subject", &x->policy.subject) && read_port(c, at, x) &&
+	       compile_text(c, at, "suffix", &x->place.suffix) &&
+	       compile_text(c, at, "subject", &x->policy.subject) && read_port(c, at, x) &&
 	       read_chain(c, at, x) && read_ca(c, at, x);
 }
 

@@ -114,6 +114,21 @@ static inline void lab_close(struct lab *lab)
 	assert_int_equal(rmdir(lab->dir), 0);
 }
 
+/* A mistake: the source is refused, and a problem says this word. */
+static inline void lab_refuses(const char *source, const char *const *keys, const char *word)
+{
+	struct lab lab;
+	bool told = false;
+
+	assert_int_equal(lab_try(&lab, source, keys), ERR_CONFIG);
+	for (size_t p = 0; p < lab.report.count; p++)
+		told |= strstr(lab.report.problems[p].text, word) != NULL;
+	if (!told && lab.report.count > 0)
+		print_error("%s: %s\n", source, lab.report.problems[0].text);
+	assert_true(told);
+	lab_close(&lab);
+}
+
 /* A request from "Name: value" lines. */
 struct lab_request {
 	struct header headers[LAB_HEADERS];
