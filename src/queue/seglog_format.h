@@ -19,6 +19,12 @@
 #define SEGLOG_FRAME 64
 #define SEGLOG_ALIGN 8
 
+/* Names in its directory, beside the segments. */
+#define SEGLOG_NAME_MAX 32
+#define SEGLOG_SPARE "spare"
+#define SEGLOG_SPARE_NEW "spare.new"
+#define SEGLOG_SHARED "shared"
+
 struct seglog_head {
 	int64_t first, created_ms;
 	uint64_t salt;

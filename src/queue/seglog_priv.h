@@ -19,11 +19,6 @@
 
 /* ---- files (seglog_files.c) ---- */
 
-#define SEGLOG_NAME_MAX 32
-#define SEGLOG_SPARE "spare"
-#define SEGLOG_SPARE_NEW "spare.new"
-#define SEGLOG_SHARED "shared"
-
 struct seglog_file {
 	int64_t first, bytes;
 };
