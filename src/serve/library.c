@@ -334,8 +334,11 @@ static void completed(
 	s->activity++;
 	if (!c)
 		return;
-	if (why == MHD_REQUEST_TERMINATED_WITH_ERROR)
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		c->answers++;
+	else if (why == MHD_REQUEST_TERMINATED_WITH_ERROR)
 		c->early = true;
+	c->answered = c->answered && c->early;
 	if (rq)
 		release(s, c, rq, why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	if (s->is_tls)

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define CLOSE_WAIT 8    /* the kernel's state of TCP: TCP_CLOSE_WAIT of <netinet/tcp.h> */
 #define CHECK_MIN_MS 50 /* between two looks at an idle connection */
 
 /* ---- what the kernel counts --------------------------------------------------------------------
@@ -34,6 +35,12 @@ static bool read_counters(const struct connection *c, struct tcp_info *info)
 	*info = (struct tcp_info){ .tcpi_state = 0 };
 	return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0 &&
 	       len > offsetof(struct tcp_info, tcpi_bytes_sent);
+}
+
+/* The kernel counts the end of what the client sends as a byte of it. */
+static uint64_t received(const struct tcp_info *info)
+{
+	return info->tcpi_bytes_received - (info->tcpi_state == CLOSE_WAIT);
 }
 
 /* The client has closed its side, and everything that it sent was read. The library misses a close
@@ -62,7 +69,7 @@ bool connection_has_bytes(const struct connection *c)
 {
 	struct tcp_info info;
 
-	return !read_counters(c, &info) || info.tcpi_bytes_received > c->consumed;
+	return !read_counters(c, &info) || received(&info) > c->consumed;
 }
 
 void connection_settle(struct connection *c)
@@ -70,14 +77,15 @@ void connection_settle(struct connection *c)
 	struct tcp_info info;
 
 	if (read_counters(c, &info))
-		c->consumed = info.tcpi_bytes_received;
+		c->consumed = received(&info);
 }
 
 bool connection_sent_nothing(const struct connection *c)
 {
 	struct tcp_info info;
 
-	return read_counters(c, &info) && info.tcpi_bytes_sent == 0;
+	/* A short answer is one segment. */
+	return read_counters(c, &info) && info.tcpi_data_segs_out == c->answers;
 }
 
 /* ---- deadlines ---------------------------------------------------------------------------------

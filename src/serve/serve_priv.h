@@ -40,7 +40,8 @@ struct connection {
 	int64_t check_ms;  /* PHASE_IDLE: when to look again */
 	uint64_t consumed; /* bytes of finished requests */
 	bool early;        /* answered although the request goes on: close slowly */
-	bool answered;     /* the library was given an answer, or made one of its own */
+	unsigned answers;  /* that were sent whole */
+	bool answered;     /* the library has an answer to the request that goes on */
 	bool ended;        /* by us: a deadline, or the server stops */
 	struct request *request;
 	/* The request target as received, before the library works on it in place. */
@@ -189,7 +190,8 @@ void linger_close_all(struct serve *s);
 bool connection_has_bytes(const struct connection *c);
 /* All that came is accounted for: under TLS it is not known byte by byte. */
 void connection_settle(struct connection *c);
-/* Not one byte of an answer has left. */
+/* Nothing has left since the last whole answer, as far as the kernel can tell: when in doubt,
+ * something has. */
 bool connection_sent_nothing(const struct connection *c);
 /* Tags of descriptors in the loop's epoll set. */
 enum { TAG_WAKE, TAG_LIBRARY, TAG_LINGER };

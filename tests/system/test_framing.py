@@ -127,6 +127,21 @@ class Framing(Kit):
         for answer, event_id in zip(got, ids):
             self.assertIn(f'"{event_id}"'.encode(), answer.body, "in order")
 
+    def test_garbage_behind_good_requests(self):
+        """It is answered, wherever it comes, and nothing is added to an answer that ends the connection."""
+        body = body_of()
+        good = request_bytes("/hooks/sw", body, self.signed(body, "behind-1"))
+        closing = request_bytes("/hooks/sw", body, {**self.signed(body, "behind-2"), "Connection": "close"})
+        for number in range(3):
+            with Client(self.at.listen) as client:
+                for _ in range(number):
+                    client.send(good)
+                    self.assertEqual(client.read_answers(1)[0].status, 200)
+                client.send(b"GARBAGE\r\n\r\n")
+                got = answers(client.read_all(patience=3))
+                self.assertEqual([answer.status for answer in got[number:]], [400], number)
+        self.assertEqual([answer.status for answer in answers(raw(self.at.listen, closing))], [200])
+
     def test_old_and_closing_clients(self):
         body = body_of()
         signed = self.signed(body, "old-1")
