@@ -53,6 +53,7 @@ MUST_CHECK enum err_code crew_reload(
 MUST_CHECK enum err_code crew_failed(struct crew *crew, struct err *err);
 MUST_CHECK enum err_code crew_ready(struct crew *crew, struct err *err);
 MUST_CHECK enum err_code crew_status(struct crew *crew, struct buf *out, struct err *err);
+int64_t crew_oldest_s(struct crew *crew);
 int64_t crew_last_turn_ms(const struct crew *crew);
 
 int32_t crew_partitions(const struct crew *crew);

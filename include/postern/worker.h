@@ -32,6 +32,8 @@ MUST_CHECK enum err_code worker_ready(struct worker *worker, struct err *err);
 /* Members of /v1/status: "queue": {"lag","oldest_s",...}, "routes": {name: {"parked","breaker"}},
  * "ledger". */
 MUST_CHECK enum err_code worker_status(struct worker *worker, struct buf *out, struct err *err);
+/* For how many whole seconds the oldest event without an end has waited; 0 when none does. */
+int64_t worker_oldest_s(struct worker *worker);
 int64_t worker_last_turn_ms(const struct worker *worker);
 
 /* An operator's change, decided by the owner thread. Blocks until it is committed, for 10 s at

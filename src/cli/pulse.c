@@ -4,10 +4,8 @@
 #include "broker.h"
 #include "service.h"
 
-#include "postern/json.h"
 #include "postern/log.h"
 #include "postern/metrics.h"
-#include "postern/text.h"
 
 #include <inttypes.h>
 #include <sys/statvfs.h>
@@ -150,27 +148,14 @@ static void tell_status(struct pulse *pulse, struct daemon *daemon, int64_t now)
 
 /* ---- gauges ------------------------------------------------------------------------- */
 
-/* What status says, of all lanes together. 0 when this process works none. */
+/* 0 while a worker over Kafka waits for its first answer. */
 static int64_t oldest_s(struct daemon *daemon)
 {
-	struct buf text = BUF_INIT(MIB(4));
-	struct json_value value = { .type = JSON_ABSENT };
-	struct err err = ERR_INIT;
-	enum err_code rc = buf_put_u8(&text, '{', &err);
-	int64_t seconds = 0;
+	struct crew *crew = daemon->broker ? broker_crew(daemon->broker) : NULL;
 
-	if (rc == ERR_OK)
-		rc = daemon->broker ? broker_status(daemon->broker, &text, &err)
-				    : worker_status(daemon->worker, &text, &err);
-	if (rc == ERR_OK)
-		rc = buf_put_u8(&text, '}', NULL);
-	if (rc == ERR_OK)
-		rc = json_get(buf_slice(&text), "/queue/oldest_s", &value, NULL);
-	if (rc != ERR_OK || value.type != JSON_INTEGER ||
-		text_i64(value.raw, &seconds, NULL) != ERR_OK)
-		seconds = 0;
-	buf_done(&text);
-	return seconds;
+	if (crew)
+		return crew_oldest_s(crew);
+	return daemon->worker ? worker_oldest_s(daemon->worker) : 0;
 }
 
 static void set_gauges(struct pulse *pulse, struct daemon *daemon, int64_t now)

@@ -308,3 +308,13 @@ enum err_code crew_status(struct crew *crew, struct buf *out, struct err *err)
 	config_unref(&sum.config);
 	return rc;
 }
+
+int64_t crew_oldest_s(struct crew *crew)
+{
+	struct board sum = { .oldest_ms = 0 };
+	struct lane_seen seen;
+
+	for (size_t i = 0; i < crew->lane_count; i++)
+		add_lane(&sum, &crew->lanes[i], &seen);
+	return worker_board_age_s(&sum, crew->opts.clock->wall_ms(crew->opts.clock));
+}

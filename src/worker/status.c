@@ -187,12 +187,16 @@ static enum err_code put_route(struct buf *out, const struct board_route *r, str
 	return rc == ERR_OK ? buf_put_str(out, "}", err) : rc;
 }
 
+int64_t worker_board_age_s(const struct board *b, int64_t wall_ms)
+{
+	return b->oldest_ms > 0 && b->oldest_ms < wall_ms ? (wall_ms - b->oldest_ms) / 1000 : 0;
+}
+
 enum err_code worker_board_put(
 	const struct board *b, int64_t wall_ms, struct buf *out, struct err *err)
 {
-	const int64_t age_ms = b->oldest_ms > 0 ? wall_ms - b->oldest_ms : 0;
 	const struct number queue[] = { { "lag", b->lag },
-		{ "oldest_s", age_ms > 0 ? age_ms / 1000 : 0 }, { "position", b->position },
+		{ "oldest_s", worker_board_age_s(b, wall_ms) }, { "position", b->position },
 		{ "end", b->end }, { "calls", (int64_t)b->calls } };
 	const struct number ledger[] = { { "entries", (int64_t)b->totals.ledger_entries },
 		{ "bytes", (int64_t)b->totals.ledger_bytes },
@@ -230,6 +234,16 @@ enum err_code worker_status(struct worker *w, struct buf *out, struct err *err)
 	rc = worker_board_put(&w->board, w->clock->wall_ms(w->clock), out, err);
 	lock_give(&w->board.lock);
 	return rc;
+}
+
+int64_t worker_oldest_s(struct worker *w)
+{
+	int64_t seconds;
+
+	lock_take(&w->board.lock);
+	seconds = worker_board_age_s(&w->board, w->clock->wall_ms(w->clock));
+	lock_give(&w->board.lock);
+	return seconds;
 }
 
 int64_t worker_last_turn_ms(const struct worker *w)

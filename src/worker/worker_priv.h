@@ -421,6 +421,8 @@ struct board {
 	char pause_text[ERR_TEXT_MAX];
 	struct err failed;
 };
+/* The age of the oldest event, in whole seconds. */
+int64_t worker_board_age_s(const struct board *board, int64_t wall_ms);
 /* As JSON: the members of worker_status(). */
 MUST_CHECK enum err_code worker_board_put(
 	const struct board *board, int64_t wall_ms, struct buf *out, struct err *err);
