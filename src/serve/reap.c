@@ -101,6 +101,12 @@ static void end(struct connection *c, const char *why)
 	(void)shutdown(c->fd, SHUT_RDWR);
 }
 
+/* Whoever has just come is about to ask, and would take a close for a lost request. */
+static bool is_fresh(const struct connection *c, int64_t now_ms)
+{
+	return c->answers == 0 && now_ms - c->since_ms < QUIESCE_HEAD_MS;
+}
+
 static void judge_idle(struct connection *c, int64_t now_ms)
 {
 	const struct limits *limits = &c->serve->now;
@@ -113,7 +119,7 @@ static void judge_idle(struct connection *c, int64_t now_ms)
 		end(c, "the client has closed");
 	} else if (!connection_has_bytes(c)) {
 		c->quiet_ms = now_ms;
-		if (c->serve->quiet)
+		if (c->serve->quiet && !is_fresh(c, now_ms))
 			end(c, "the server stops");
 		else if (now_ms - c->since_ms >= limits->idle_timeout_ms)
 			end(c, "idle");

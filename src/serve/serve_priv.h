@@ -11,10 +11,10 @@
 
 #include <microhttpd.h>
 
-#define LINGER_MAX 256      /* connections that are closed slowly at one time */
-#define LINGER_MS 2000      /* how long each of them may go on sending */
-#define DRAIN_MAX MIB(64)   /* of a chunked body that is over the limit */
-#define QUIESCE_HEAD_MS 500 /* for a head that was under way when the server was told to stop */
+#define LINGER_MAX 256       /* connections that are closed slowly at one time */
+#define LINGER_MS 2000       /* how long each of them may go on sending */
+#define DRAIN_MAX MIB(64)    /* of a chunked body that is over the limit */
+#define QUIESCE_HEAD_MS 1000 /* for heads under way, or about to be, when the server must stop */
 
 struct limits {
 	size_t max_body_bytes;

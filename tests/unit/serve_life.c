@@ -230,6 +230,7 @@ static void stopping_answers_what_is_in_work(void **state)
 	int idle = raw_connect(serve_address(h->serve));
 	int waiting = raw_connect(serve_address(h->serve));
 	int sending = raw_connect(serve_address(h->serve));
+	int fresh = raw_connect(serve_address(h->serve));
 	static struct raw_answer a;
 	int refused;
 	char byte;
@@ -243,6 +244,8 @@ static void stopping_answers_what_is_in_work(void **state)
 	assert_true(reaches(h, &h->readies, 2));
 	serve_quiesce(h->serve);
 	assert_int_equal(raw_recv(idle, &byte, 1, raw_now_ms() + 5000), 0); /* closed at once */
+	assert_int_equal(post_and_read(fresh, "/now", "x", &a), 200);       /* it had just come */
+	assert_memory_equal(raw_header(&a, "Connection"), "close", 5);
 	assert_false(serve_drain(h->serve, raw_now_ms() + 50));
 	assert_int_equal(serve_in_flight(h->serve), 2);
 	refused = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -261,6 +264,7 @@ static void stopping_answers_what_is_in_work(void **state)
 	assert_memory_equal(raw_header(&a, "Connection"), "close", 5);
 	assert_true(serve_drain(h->serve, raw_now_ms() + 5000));
 	assert_int_equal(serve_in_flight(h->serve), 0);
+	(void)close(fresh);
 	(void)close(idle);
 	(void)close(waiting);
 	(void)close(sending);
