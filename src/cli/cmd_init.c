@@ -390,6 +390,12 @@ static enum err_code write_all(struct init *init, struct err *err)
 /* ---- what to tell ------------------------------------------------------------------------------
  */
 
+/* Is the secret ours to give? Some senders tell theirs. */
+static bool gives_secret(const struct source *source)
+{
+	return source->needs.key == KEY_SECRET && !source->needs.learns;
+}
+
 static void print_json(const struct source *source)
 {
 	struct buf line = BUF_INIT(KIB(4));
@@ -402,10 +408,11 @@ static void print_json(const struct source *source)
 	err_ignored(json_put_str(&line, "url", slice_str(text), NULL));
 	(void)snprintf(text, sizeof(text), "keys/%.*s.key", SLICE_FMT(source->name));
 	err_ignored(json_put_str(&line, "key_file", slice_str(text), NULL));
-	if (source->needs.key == KEY_SECRET)
+	if (gives_secret(source))
 		err_ignored(json_put_str(&line, "secret", slice_str(source->secret), NULL));
 	else
 		err_ignored(json_put_raw(&line, "secret", SLICE_LIT("null"), NULL));
+	err_ignored(json_put_bool(&line, "learns", source->needs.learns, NULL));
 	err_ignored(buf_put_str(&line, "}\n", NULL));
 	cli_out(buf_slice(&line));
 	buf_wipe(&line);
@@ -424,7 +431,7 @@ static void print_source(const struct cli *cli, const struct source *source)
 		cli_outf("  key     its sender tells it: postern learn %.*s --for 5m, before you "
 			 "subscribe\n",
 			SLICE_FMT(source->name));
-	else if (source->needs.key == KEY_SECRET)
+	else if (gives_secret(source))
 		cli_outf("  secret  %s\n", source->secret);
 	else if (source->needs.key == KEY_PUBLIC)
 		cli_outf("  key     put the sender's public key into " KEYS_DIR "/%.*s.key\n",

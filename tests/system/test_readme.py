@@ -120,6 +120,12 @@ class Init(Kit):
         for preset in presets:
             self.assertIn(preset.encode(), lint.stdout)
 
+    def test_only_secrets_that_are_ours_to_give_are_shown(self):
+        _, got = fresh(self, "asana", "github", "--json")
+        told = [json.loads(line) for line in got.stdout.splitlines()]
+        self.assertEqual([(one["source"], one["learns"], bool(one["secret"])) for one in told],
+                         [("asana", True, False), ("github", False, True)])
+
     def test_usage(self):
         for args in (["nosuch"], ["a=nosuch"], ["../x=github"], ["github", "github"]):
             where = tempfile.mkdtemp(prefix="postern-init-")
