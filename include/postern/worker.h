@@ -47,7 +47,8 @@ MUST_CHECK enum err_code worker_change(struct worker *worker, enum worker_change
 	enum out_target target, int64_t stream_offset, struct err *err);
 /* CHANGE_ACCEPT of a request that was refused when it came: worked under these headers and this
  * key, which its admission would have made (ingress_admit_again()). Its record's own know no
- * identity, so without them it is ERR_USAGE. */
+ * identity, so without them it is ERR_USAGE. A copy (the same identity and bytes) of an event that
+ * is known, and not dead, is dropped as a duplicate: ERR_OK. */
 MUST_CHECK enum err_code worker_accept(struct worker *worker, int64_t stream_offset,
 	struct slice headers, struct slice key, struct err *err);
 

@@ -6,7 +6,8 @@
  * takes the place of the old one in the ledger. An accepted record passes every check of a fresh
  * event's identity but the one that quarantined it. A request that was refused when it came brings
  * the headers of its admission, which knows its identity; that its signature verifies now was found
- * out before it came here. Deliberately not here: what becomes of it (turn.c). */
+ * out before it came here. A copy of an event that is known by now is let go: {MARK}. Deliberately
+ * not here: what becomes of it (turn.c). */
 #include "worker_priv.h"
 
 #include <assert.h>
@@ -178,11 +179,20 @@ static enum err_code prepare(struct worker *w, const struct change_note *change,
 	work->redrive = (uint64_t)change->request.stream_offset + 1;
 	work->route = route_of(w, entry, &work->event);
 	worker_work_digest(w, work);
-	if (change->request.change == CHANGE_ACCEPT)
-		return check_accept(w, change, entry, work, err);
-	/* Its replay identity was written when it died. */
-	work->has_replay = false;
+	/* The replay identity of a dead letter was written when it died. */
+	work->has_replay = work->has_replay && change->request.change == CHANGE_ACCEPT;
 	return ERR_OK;
+}
+
+/* A sender repeats what was refused: of its copies one is worked, the others are as duplicates are
+ * anywhere. Of a dead event nothing has taken effect, which whoever accepts has to be told. */
+static bool is_copy(struct worker *w, const struct change_note *change, const struct work *work)
+{
+	struct item_seen seen;
+
+	return change->request.headers.len > 0 && worker_known(w, &work->id, &seen) &&
+	       seen.outcome != OUTCOME_QUARANTINED && seen.outcome != OUTCOME_DEAD &&
+	       memcmp(seen.digest8, work->digest8, sizeof(seen.digest8)) == 0;
 }
 
 static enum err_code redrive(struct worker *w, struct change_note *change, struct err *err)
@@ -203,6 +213,12 @@ static enum err_code redrive(struct worker *w, struct change_note *change, struc
 	}
 	if (rc == ERR_OK)
 		rc = prepare(w, change, &entry, &record, err);
+	if (rc == ERR_OK && is_copy(w, change, &w->scratch)) {
+		add_mark(w, change, MARK_DROPPED);
+		return ERR_OK;
+	}
+	if (rc == ERR_OK && change->request.change == CHANGE_ACCEPT)
+		rc = check_accept(w, change, &entry, &w->scratch, err);
 	if (rc != ERR_OK)
 		return rc;
 	w->scratch.subject = worker_subject_find(w, w->scratch.subject_bytes);

@@ -35,6 +35,7 @@ static void refused(struct lab *lab, const char *attempt)
 static void it_is_worked_under_its_identity_once(void **state)
 {
 	static const struct lab_event paid = { .id = "paid", .entity = "x", .version = "1" };
+	static const struct lab_event other = { .id = "paid", .entity = "x", .body = "other" };
 	static const struct lab_event next = { .id = "next", .entity = "x", .version = "2" };
 	const int64_t copies = lab_count(METRIC_EVENTS, "all", "duplicate");
 	struct lab *lab = lab_open(none_config);
@@ -52,8 +53,12 @@ static void it_is_worked_under_its_identity_once(void **state)
 	lab_state(lab, "x", "1", "paid");
 	assert_int_equal(accept(lab, 0, &paid, &err), ERR_USAGE);
 	assert_non_null(strstr(err.text, "replayed"));
-	assert_int_equal(accept(lab, 1, &paid, &err), ERR_USAGE);
+	/* with other bytes it is no copy; a copy is let go, and nobody has to look at it again */
+	assert_int_equal(accept(lab, 1, &other, &err), ERR_USAGE);
 	assert_non_null(strstr(err.text, "applied"));
+	assert_int_equal(accept(lab, 1, &paid, &err), ERR_OK);
+	assert_int_equal(accept(lab, 1, &paid, &err), ERR_USAGE);
+	assert_non_null(strstr(err.text, "dropped"));
 	/* the sender's own repetition is a copy */
 	(void)lab_send(lab, &next);
 	(void)lab_send(lab, &paid);
@@ -76,13 +81,11 @@ static void the_sender_was_first(void **state)
 		refused(lab, (const char *[]){ "a-0", "a-1", "a-2" }[i]);
 	(void)lab_send(lab, &done);
 	lab_ends(lab, "done", OUTCOME_APPLIED, ERR_OK);
-	assert_int_equal(accept(lab, 0, &done, &err), ERR_USAGE);
-	assert_non_null(strstr(err.text, "applied"));
+	assert_int_equal(accept(lab, 0, &done, &err), ERR_OK);
 	/* in work, or parked because that takes long */
 	(void)lab_send(lab, &hold);
 	LAB_UNTIL(lab_called("hold"));
-	assert_int_equal(accept(lab, 1, &hold, &err), ERR_USAGE);
-	assert_true(strstr(err.text, "pending") || strstr(err.text, "parked"));
+	assert_int_equal(accept(lab, 1, &hold, &err), ERR_OK);
 	lab_answer("hold", HANDLER_DONE, ERR_OK);
 	(void)lab_send(lab, &never);
 	lab_ends(lab, "never", OUTCOME_DEAD, ERR_HANDLER_REFUSED);
