@@ -65,6 +65,10 @@ static enum err_code take_filter(const struct ask_query *query, struct filter_te
 	if (rc == ERR_OK)
 		rc = take_int(query, "until_ms", &out->until_ms, err);
 	if (rc == ERR_OK)
+		rc = take_int(query, "ended_since_ms", &out->ended_since_ms, err);
+	if (rc == ERR_OK)
+		rc = take_int(query, "ended_until_ms", &out->ended_until_ms, err);
+	if (rc == ERR_OK)
 		rc = take_int(query, "from", &out->from, err);
 	if (rc == ERR_OK)
 		rc = take_int(query, "limit", &limit, err);
@@ -358,33 +362,88 @@ static enum err_code parse_when(const char *text, int64_t now_ms, int64_t *out)
 	return text_rfc3339(slice_str(text), out, NULL);
 }
 
+/* An empty text would select everything: in a script it is a variable that was never set. */
+static int check_text(const struct cli *cli, const char *name, const char *value)
+{
+	if (cli_get_nth(cli, name, 1))
+		return cli_usage(cli, "%s is given twice", name);
+	if (!*value)
+		return cli_usage(cli, "%s is empty", name);
+	if (strcmp(name, "--reason") == 0 && err_by_name(value, strlen(value)) == ERR_CODES)
+		return cli_usage(cli, "--reason: there is no code \"%s\"", value);
+	return 0;
+}
+
+static int put_texts(const struct cli *cli, struct buf *out, struct err *err)
+{
+	static const char *const names[] = { "--route", "--reason", "--entity", "--source",
+		"--outcome", "--limit" };
+	int status = 0;
+
+	for (size_t i = 0; status == 0 && i < ARRAY_LEN(names); i++) {
+		const char *value = cli_get(cli, names[i]);
+
+		if (!value)
+			continue;
+		status = check_text(cli, names[i], value);
+		err_ignored(buf_putf(out, err, "&%s=", names[i] + 2));
+		err_ignored(text_percent_encode(slice_str(value), "", out, err));
+	}
+	return status;
+}
+
+struct moment {
+	const char *option, *member; /* of the command line, of the query */
+};
+
+/* Without the option *out_ms keeps what it was. */
+static int put_moment(const struct cli *cli, const struct moment *moment, int64_t now_ms,
+	int64_t *out_ms, struct buf *out, struct err *err)
+{
+	const char *value = cli_get(cli, moment->option);
+
+	if (!value)
+		return 0;
+	if (cli_get_nth(cli, moment->option, 1))
+		return cli_usage(cli, "%s is given twice", moment->option);
+	if (parse_when(value, now_ms, out_ms) != ERR_OK)
+		return cli_usage(cli, "%s: \"%s\" is neither RFC 3339 nor 15m, 2h, 7d",
+			moment->option, value);
+	err_ignored(buf_putf(out, err, "&%s=%lld", moment->member, (long long)*out_ms));
+	return 0;
+}
+
+static int put_span(const struct cli *cli, const struct moment span[2], int64_t now_ms,
+	struct buf *out, struct err *err)
+{
+	int64_t since = INT64_MIN, until = INT64_MAX;
+	int status = put_moment(cli, &span[0], now_ms, &since, out, err);
+
+	if (status == 0)
+		status = put_moment(cli, &span[1], now_ms, &until, out, err);
+	if (status == 0 && since > until)
+		status = cli_usage(cli, "%s is later than %s: nothing lies between", span[0].option,
+			span[1].option);
+	return status;
+}
+
 int ask_filters(const struct cli *cli, const char *path, int64_t now_ms, struct buf *out)
 {
-	static const char *const texts[] = { "--route", "--reason", "--entity", "--source",
-		"--outcome", "--limit" };
-	static const char *const times[] = { "--since", "--until" };
+	static const struct moment received[] = { { "--since", "since_ms" },
+		{ "--until", "until_ms" } };
+	static const struct moment ended[] = { { "--ended-since", "ended_since_ms" },
+		{ "--ended-until", "ended_until_ms" } };
 	struct err err = ERR_INIT;
+	int status;
 
 	err_ignored(buf_putf(out, &err, "%s?", path));
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		const char *value = cli_get(cli, texts[i]);
-
-		if (!value)
-			continue;
-		err_ignored(buf_putf(out, &err, "&%s=", texts[i] + 2));
-		err_ignored(text_percent_encode(slice_str(value), "", out, &err));
-	}
-	for (size_t i = 0; i < ARRAY_LEN(times); i++) {
-		const char *value = cli_get(cli, times[i]);
-		int64_t ms;
-
-		if (!value)
-			continue;
-		if (parse_when(value, now_ms, &ms) != ERR_OK)
-			return cli_usage(cli, "%s: \"%s\" is neither RFC 3339 nor 15m, 2h, 7d",
-				times[i], value);
-		err_ignored(buf_putf(out, &err, "&%s_ms=%lld", times[i] + 2, (long long)ms));
-	}
+	status = put_texts(cli, out, &err);
+	if (status == 0)
+		status = put_span(cli, received, now_ms, out, &err);
+	if (status == 0)
+		status = put_span(cli, ended, now_ms, out, &err);
+	if (status != 0)
+		return status;
 	if (cli_get(cli, "--all"))
 		err_ignored(buf_put_str(out, "&all=1", &err));
 	return err.code == ERR_OK ? 0 : cli_fail(&err);

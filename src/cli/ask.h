@@ -12,16 +12,23 @@
 	{                                                                                          \
 		"--until", "T", "received until T"                                                 \
 	}
+/* Dead letters and quarantined records: hours may lie between their reception and that. */
+#define ENDED_OPTIONS                                                                              \
+	{ "--ended-since", "T", "dead or quarantined since T" },                                   \
+	{                                                                                          \
+		"--ended-until", "T", "dead or quarantined until T"                                \
+	}
 
 #define FILTER_USAGE                                                                               \
 	"[--route R] [--reason CODE] [--entity E] [--source S] [--since T] [--until T] "
+#define ENDED_USAGE FILTER_USAGE "[--ended-since T] [--ended-until T] "
 
 /* One document: path with the percent-encoded argument behind it. */
 int ask_and_print(struct cli *cli, const char *path, const char *argument);
 /* A list with the command's filters, page by page; more: further members of the query, "&a=b". */
 int ask_list(struct cli *cli, const char *path, const char *more);
 /* "PATH?route=..&since=..": the filters that were given, times made absolute. Gives 0 or an exit
- * status. */
+ * status: a filter that is empty, or fits nothing whatever there is, is a usage error. */
 int ask_filters(const struct cli *cli, const char *path, int64_t now_ms, struct buf *out);
 /* Ask for all pages of a list in turn; base is what ask_filters() made. seen() gets the items of
  * each, a JSON array; what it refuses ends the walk. */

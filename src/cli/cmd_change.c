@@ -1,12 +1,14 @@
 /* cmd_change.c - dlq replay and drop, quarantine accept and drop: changes over one or thousands of
  * records.
  *
- *   ids or filters -> the list of records, oldest first -> one call a record, at most --rate a
- * second
+ *   ids or filters -> the list of records, in the order of their events -> one call a record, at
+ * most --rate a second
  *
  * Each record is decided and committed by the worker before the next one is sent, so a run that is
  * stopped, or killed, is continued by the same command: what is done is marked and is not selected
- * again. */
+ * again. An event that was replayed and died again is a new record, behind all others: the command
+ * that continues does not reach as far as those, and a later one puts it ahead of its entity's
+ * later events again. */
 #include "ask.h"
 #include "commands.h"
 #include "lines.h"
@@ -34,12 +36,20 @@ struct change {
 	const char *done_word; /* "replayed" */
 };
 
+struct chosen {                    /* by a filter */
+	int64_t partition, offset; /* of its event */
+	size_t at;                 /* of its id in targets */
+};
+
 struct job {
 	struct cli *cli;
 	const struct change *change;
 	struct config *config;
-	struct buf targets; /* NUL-ended ids or event ids, one after the other */
-	struct buf left;    /* likewise: those that failed */
+	struct buf targets;    /* NUL-ended ids or event ids, one after the other */
+	struct chosen *chosen; /* of filters, until they are in order: array, room */
+	size_t room;
+	char newest[TEXT_TIME_LEN]; /* when the last of them ended, or "" */
+	struct buf left;            /* likewise: those that failed */
 	size_t total, done, failed;
 	int64_t start_ms, said_ms; /* monotonic */
 	double rate;               /* 0: as fast as it goes */
@@ -67,7 +77,7 @@ static int64_t mono_ms(void)
 static bool has_filter(const struct cli *cli)
 {
 	static const char *const names[] = { "--route", "--reason", "--entity", "--source",
-		"--since", "--until" };
+		"--since", "--until", "--ended-since", "--ended-until" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (cli_get(cli, names[i]))
@@ -86,23 +96,93 @@ static enum err_code add_target(struct job *job, struct slice id, struct err *er
 	return rc;
 }
 
+static int64_t number_of(struct slice row, const char *pointer)
+{
+	struct json_value value;
+	int64_t number = 0;
+
+	if (json_get(row, pointer, &value, NULL) != ERR_OK || value.type != JSON_INTEGER ||
+		text_i64(value.raw, &number, NULL) != ERR_OK)
+		return 0;
+	return number;
+}
+
+static enum err_code note_place(struct job *job, struct slice row, size_t at, struct err *err)
+{
+	struct json_value ended;
+
+	if (job->total > job->room) {
+		const size_t room = job->room ? 2 * job->room : 1024;
+		struct chosen *more = reallocarray(job->chosen, room, sizeof(*more));
+
+		if (!more)
+			return err_set(err, ERR_NOMEM, "no memory for %zu records", room);
+		job->chosen = more;
+		job->room = room;
+	}
+	job->chosen[job->total - 1] = (struct chosen){ .partition = number_of(row, "/partition"),
+		.offset = number_of(row, "/offset"),
+		.at = at };
+	/* Times in UTC, all of one form: their texts compare as they do. */
+	if (json_get(row, "/since", &ended, NULL) == ERR_OK && ended.type == JSON_STRING &&
+		ended.raw.len < sizeof(job->newest) &&
+		slice_cmp(ended.raw, slice_str(job->newest)) > 0)
+		(void)snprintf(job->newest, sizeof(job->newest), "%.*s", SLICE_FMT(ended.raw));
+	return ERR_OK;
+}
+
 /* A page of a list that the filters chose; --dry-run shows it. */
 static enum err_code add_page(void *ctx, struct slice items, struct err *err)
 {
 	struct json_value array = { .type = JSON_ARRAY, .raw = items }, item, id;
 	struct job *job = ctx;
 	enum err_code rc = ERR_OK;
-	size_t at = 0;
+	size_t next = 0;
 
-	while (rc == ERR_OK && json_next(array, &at, &item)) {
+	while (rc == ERR_OK && json_next(array, &next, &item)) {
+		const size_t at = job->targets.len;
+
 		rc = json_get(item.raw, "/id", &id, err);
 		if (rc == ERR_OK)
 			rc = add_target(job, id.raw, err);
+		if (rc == ERR_OK)
+			rc = note_place(job, item.raw, at, err);
 		if (rc == ERR_OK && job->dry_run) {
 			cli_out(item.raw);
 			cli_out(SLICE_LIT("\n"));
 		}
 	}
+	return rc;
+}
+
+static int by_event(const void *a, const void *b)
+{
+	const struct chosen *x = a, *y = b;
+
+	if (x->partition != y->partition)
+		return x->partition < y->partition ? -1 : 1;
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	return x->at < y->at ? -1 : x->at > y->at; /* parts of one event: as they were listed */
+}
+
+/* The list has them in the order in which they ended. An event that was replayed and died again
+ * stands behind its entity's later ones there, which would make it stale. */
+static enum err_code put_in_order(struct job *job, struct err *err)
+{
+	struct buf sorted = BUF_INIT((size_t)RECORDS_MAX * ID_MAX);
+	enum err_code rc = ERR_OK;
+
+	if (job->total > 1)
+		qsort(job->chosen, job->total, sizeof(*job->chosen), by_event);
+	for (size_t i = 0; rc == ERR_OK && i < job->total; i++) {
+		const char *id = buf_str(&job->targets) + job->chosen[i].at;
+
+		rc = buf_put(&sorted, id, strlen(id) + 1, err);
+	}
+	if (rc == ERR_OK)
+		buf_swap(&sorted, &job->targets);
+	buf_done(&sorted);
 	return rc;
 }
 
@@ -185,6 +265,8 @@ static int select_records(struct job *job)
 		status = ask_filters(job->cli, job->change->list_path, job->now_ms, &base);
 	if (rc == ERR_OK && status == 0 && base.len > 0)
 		rc = ask_each_page(job->config, buf_str(&base), add_page, job, &err);
+	if (rc == ERR_OK && status == 0 && base.len > 0)
+		rc = put_in_order(job, &err);
 	buf_done(&base);
 	if (status != 0)
 		return status;
@@ -280,6 +362,17 @@ static void put_quoted(struct buf *out, const char *word)
 	err_ignored(buf_put_str(out, "'", NULL));
 }
 
+static bool is_time(const char *name)
+{
+	static const char *const names[] = { "--since", "--until", "--ended-since",
+		"--ended-until" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Relative times become absolute, so that the command means the same records later. */
 static void put_option(const struct job *job, struct buf *out, const char *name, const char *value)
 {
@@ -287,8 +380,7 @@ static void put_option(const struct job *job, struct buf *out, const char *name,
 	int64_t seconds;
 
 	put_quoted(out, name);
-	if ((strcmp(name, "--since") == 0 || strcmp(name, "--until") == 0) &&
-		text_duration_s(slice_str(value), &seconds, NULL) == ERR_OK) {
+	if (is_time(name) && text_duration_s(slice_str(value), &seconds, NULL) == ERR_OK) {
 		text_time_ms(job->now_ms - seconds * 1000, text);
 		value = text;
 	}
@@ -302,7 +394,8 @@ static void put_ids(struct buf *out, const struct buf *ids, size_t at)
 		put_quoted(out, buf_str(ids) + at);
 }
 
-/* Filters select what is not done by themselves; of ids those that failed, and from `next` on. */
+/* Filters select what is not done by themselves, but not what died again meanwhile; of ids those
+ * that failed, and from `next` on. */
 static void say_how_to_continue(const struct job *job, const char *next)
 {
 	const struct cli *cli = job->cli;
@@ -314,6 +407,10 @@ static void say_how_to_continue(const struct job *job, const char *next)
 	err_ignored(buf_putf(&out, NULL, " %s", cli->command->words));
 	for (int i = 0; i < cli->option_count; i++)
 		put_option(job, &out, cli->option_names[i], cli->option_values[i]);
+	if (job->newest[0] && !cli_get(cli, "--ended-until")) {
+		put_quoted(&out, "--ended-until");
+		put_quoted(&out, job->newest);
+	}
 	if (!cli_get(cli, "--yes"))
 		put_quoted(&out, "--yes");
 	if (cli->arg_count > 0) {
@@ -347,6 +444,13 @@ static void note_failure(struct job *job, const char *id, const struct err *err)
 /* ---- the run -----------------------------------------------------------------------------------
  */
 
+/* Of the daemon, not of one record: the next one would meet it too, and ahead of this one. */
+static bool ends_the_run(enum err_code code)
+{
+	return code == ERR_UNREACHABLE || code == ERR_TIMEOUT || code == ERR_STOPPED ||
+	       code == ERR_OUTCOME_UNKNOWN;
+}
+
 static int work(struct job *job)
 {
 	const char *next = buf_str(&job->targets);
@@ -363,7 +467,7 @@ static int work(struct job *job)
 		if (interrupted)
 			break;
 		if (change_one(job, next, &err) != ERR_OK) {
-			if (err.code == ERR_UNREACHABLE) {
+			if (ends_the_run(err.code)) {
 				fatal = err;
 				(void)snprintf(job->error, sizeof(job->error), "%s", err.text);
 				break;
@@ -380,7 +484,7 @@ static int work(struct job *job)
 	if (fatal.code != ERR_OK && (!is_read_by_program(job) || job->done == 0))
 		fprintf(stderr, "%s\n", fatal.text);
 	if (fatal.code != ERR_OK && job->done == 0)
-		return err_exit(ERR_UNREACHABLE);
+		return err_exit(fatal.code);
 	if (job->done < job->total || job->failed > 0)
 		say_how_to_continue(job, next);
 	return job->done < job->total || job->failed > 0 ? err_exit(ERR_PARTLY) : 0;
@@ -435,6 +539,7 @@ static int run_change(struct cli *cli, const struct change *change)
 	config_unref(&job.config);
 	buf_done(&job.targets);
 	buf_done(&job.left);
+	free(job.chosen);
 	return status;
 }
 
@@ -462,13 +567,14 @@ static int run_quarantine_drop(struct cli *cli)
 
 static const struct cli_option change_options[] = {
 	FILTER_OPTIONS,
+	ENDED_OPTIONS,
 	{ "--rate", "N", "at most N records a second" },
 	{ "--dry-run", NULL, "only show which records" },
 	{ "--yes", NULL, "do not ask" },
 	{ 0 },
 };
 
-#define CHANGE_USAGE "ID... | " FILTER_USAGE "[--rate N] [--dry-run] [--yes]"
+#define CHANGE_USAGE "ID... | " ENDED_USAGE "[--rate N] [--dry-run] [--yes]"
 
 const struct command cmd_dlq_replay = {
 	.words = "dlq replay",

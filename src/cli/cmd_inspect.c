@@ -48,11 +48,13 @@ static int run_quarantine_verify(struct cli *cli)
 
 static const struct cli_option verify_filters[] = {
 	FILTER_OPTIONS,
+	ENDED_OPTIONS,
 	{ 0 },
 };
 
 static const struct cli_option entry_filters[] = {
 	FILTER_OPTIONS,
+	ENDED_OPTIONS,
 	{ "--all", NULL, "also the ones that were replayed, accepted or dropped" },
 	{ 0 },
 };
@@ -95,7 +97,7 @@ const struct command cmd_state_get = {
 
 const struct command cmd_dlq_ls = {
 	.words = "dlq ls",
-	.usage = FILTER_USAGE "[--all]",
+	.usage = ENDED_USAGE "[--all]",
 	.summary = "dead letters that wait for somebody",
 	.examples = "  postern dlq ls\n  postern dlq ls --route ci --since 2h --json\n",
 	.options = entry_filters,
@@ -114,7 +116,7 @@ const struct command cmd_dlq_show = {
 
 const struct command cmd_quarantine_ls = {
 	.words = "quarantine ls",
-	.usage = FILTER_USAGE "[--all]",
+	.usage = ENDED_USAGE "[--all]",
 	.summary = "events that could not be used, and refused requests that were kept",
 	.examples = "  postern quarantine ls\n  postern quarantine ls --reason REPLAY_DETECTED "
 		    "--json\n",
@@ -134,7 +136,7 @@ const struct command cmd_quarantine_show = {
 
 const struct command cmd_quarantine_verify = {
 	.words = "quarantine verify",
-	.usage = FILTER_USAGE "[--json]",
+	.usage = ENDED_USAGE "[--json]",
 	.summary =
 		"refused requests that were kept, and what each would be told with the keys of now",
 	.examples = "  postern quarantine verify --source shop\n"

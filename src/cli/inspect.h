@@ -15,16 +15,20 @@ struct inspect {
 /* What events ls, dlq and quarantine commands select by; empty members select all. */
 struct inspect_filter {
 	struct slice route, reason, entity, source, outcome;
-	int64_t since_ms, until_ms; /* reception; INT64_MIN, INT64_MAX */
-	int64_t from;               /* dlq, quarantine: cursor to start at */
+	int64_t since_ms, until_ms;             /* reception; INT64_MIN, INT64_MAX */
+	int64_t ended_since_ms, ended_until_ms; /* dlq, quarantine: when they came to be there */
+	int64_t from;                           /* dlq, quarantine: cursor to start at */
 	size_t limit;
 	bool marked; /* also the ones that were replayed or dropped */
 	bool verify; /* quarantine: only refused requests, each with what it would be told now */
 };
 #define INSPECT_LIMIT_MAX 500
 #define INSPECT_FILTER_ALL                                                                         \
-	((struct inspect_filter){                                                                  \
-		.since_ms = INT64_MIN, .until_ms = INT64_MAX, .limit = INSPECT_LIMIT_MAX })
+	((struct inspect_filter){ .since_ms = INT64_MIN,                                           \
+		.until_ms = INT64_MAX,                                                             \
+		.ended_since_ms = INT64_MIN,                                                       \
+		.ended_until_ms = INT64_MAX,                                                       \
+		.limit = INSPECT_LIMIT_MAX })
 
 /* Every source that knows this event id. */
 enum err_code inspect_event(

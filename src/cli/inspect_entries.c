@@ -31,7 +31,8 @@ static bool fits(const struct inspect_filter *filter, const struct store_entry *
 	       (!filter->entity.len || slice_eq(filter->entity, entry->entity)) &&
 	       (!filter->source.len || slice_eq(filter->source, entry->source)) &&
 	       (!filter->reason.len || slice_eq_str(filter->reason, err_name(entry->reason))) &&
-	       entry->received_ms >= filter->since_ms && entry->received_ms <= filter->until_ms;
+	       entry->received_ms >= filter->since_ms && entry->received_ms <= filter->until_ms &&
+	       entry->time_ms >= filter->ended_since_ms && entry->time_ms <= filter->ended_until_ms;
 }
 
 static void put_entry(const struct inspect *in, struct line *line, enum out_target target,
@@ -52,6 +53,9 @@ static void put_entry(const struct inspect *in, struct line *line, enum out_targ
 	line_str(line, "state", mark_name(entry->mark, target));
 	line_time(line, "received", entry->received_ms);
 	line_time(line, "since", entry->time_ms);
+	if (in->lanes->crew)
+		line_int(line, "partition", (int64_t)place->lane);
+	line_int(line, "offset", entry->offset);
 }
 
 /* What the request would be told now; `detail` where the code alone does not say it. */

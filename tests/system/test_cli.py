@@ -4,7 +4,7 @@ import re
 import subprocess
 
 from lib import report
-from lib.destination import Destination, always
+from lib.destination import Destination, always, only
 from lib.kit import Kit, body_of, json_lines, make_node, mapped, send, shell, until
 from lib.postern import Process, binary
 from lib.senders import GitHub
@@ -235,9 +235,37 @@ class Changes(Kit):
         destination.behave = always(200)
         return node, destination
 
+    def test_a_filter_that_is_none(self):
+        """In a script an empty filter is a variable that was never set: it must not mean all there is."""
+        node = self.small({"sw": mapped()})
+        for words, hint in (
+            (["--route", ""], "--route is empty"), (["--entity="], "--entity is empty"),
+            (["--route", "a", "--route", "b"], "given twice"), (["--since", "1h", "--until", "2h"], "later than"),
+            (["--ended-since", "1h", "--ended-until", "2h"], "later than"), (["--reason", "HANDLER_REFUSD"], "no code"),
+        ):
+            for command in (["dlq", "drop"], ["dlq", "replay"], ["quarantine", "accept"]):
+                got = node.cli(*command, *words, "--yes", check=2)
+                self.assertIn(hint, got.stderr.decode(), words)
+
+    def test_what_died_again_keeps_its_place(self):
+        """An event that is replayed and dies again stands last in the list; it is not worked last of its entity."""
+        node, destination = self.dead(6)
+        destination.behave = always(400)
+        node.cli("dlq", "replay", "dead-0")
+        until(lambda: [row["event_id"] for row in node.cli_json("dlq", "ls")][-1] == "dead-0", "it died again")
+        destination.behave = always(200)
+        node.cli("dlq", "replay", "--entity", "order:0", "--rate", "5")
+        for number in (0, 3):
+            self.ended(node, f"dead-{number}", "applied")
+        rows = node.cli_json("dlq", "ls")
+        last = rows[-1]["since"]
+        node.cli("dlq", "drop", "--ended-since", last)
+        self.assertEqual(node.cli_json("dlq", "ls"), [row for row in rows if row["since"] < last])
+
     def test_interrupted_and_continued(self):
         """SIGINT stops between two records, exit 5; the line on stderr, typed as it is, does the rest."""
         node, destination = self.dead(12)
+        destination.behave = only(lambda effect: effect.entity == "order:1", always(400))
         before = destination.count()
         command = [binary(), "-c", node.config_path, "dlq", "replay", "--route", "out", "--since", "1h", "--rate", "4"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=node.env) as replay:
@@ -253,9 +281,9 @@ class Changes(Kit):
         again = shell(lines[0].replace("--rate 4", "--rate 400"), node.env)
         self.assertEqual(again.returncode, 0, again.stderr)
         for number in range(12):
-            self.ended(node, f"dead-{number}", "applied")
-            self.assertEqual(len([e for e in destination.of(f"dead-{number}") if e.ok]), 1, "each once")
-        self.assertEqual(node.cli_json("dlq", "ls"), [])
+            self.ended(node, f"dead-{number}", "dead" if number % 3 == 1 else "applied")
+            self.assertEqual(len(destination.of(f"dead-{number}")), 2, "each once more, also what died again")
+        until(lambda: len(node.cli_json("dlq", "ls")) == 4, "what died again is listed")
 
     def test_partly_done(self):
         node, _ = self.dead(2)
@@ -311,6 +339,12 @@ class Halves(Kit):
         self.ended(node, "halves-1", "applied")
         rows = node.cli_json("status")
         self.assertEqual({row["half"] for row in rows}, {"ingress", "worker"})
+        worker.kill()
+        send(node, "sw", "halves-2", "order:1", 2)
+        got = node.cli("status", "--json")
+        self.assertEqual([(row["half"], row["queue"]["lag"]) for row in json_lines(got.stdout)], [("ingress", 1)])
+        self.assertIn(b"NO worker", got.stderr)
+        until(lambda: node.metrics()["postern_queue_oldest_seconds"] > 0, "the ingress tells how long it waits")
         node.stop()
         run = node.start()
         self.refused(node, "worker", run)

@@ -21,6 +21,11 @@ const char *cli_get(const struct cli *cli, const char *name)
 	return strcmp(name, "--route") == 0 ? route_option : NULL;
 }
 
+const char *cli_get_nth(const struct cli *cli, const char *name, int n)
+{
+	return n == 0 ? cli_get(cli, name) : NULL;
+}
+
 int cli_fail(const struct err *err)
 {
 	return err_exit(err->code);
