@@ -228,6 +228,21 @@ static enum err_code worker_members(void *of, struct buf *out, struct err *err)
 	return worker_status(of, out, err);
 }
 
+/* What an ingress sees of the log that it shares with a worker: also when no worker runs. */
+static void put_log(struct daemon *daemon, struct line *line)
+{
+	struct buf text = BUF_INIT(KIB(1));
+	struct line inner = { .out = &text, .err = line->err };
+	const struct backlog backlog = daemon_backlog(daemon);
+
+	line_begin(&inner);
+	line_int(&inner, "lag", backlog.lag);
+	line_int(&inner, "oldest_s", backlog.oldest_s);
+	line_end(&inner);
+	line_raw(line, "queue", buf_slice(&text));
+	buf_done(&text);
+}
+
 static enum err_code broker_members(void *of, struct buf *out, struct err *err)
 {
 	return broker_status(of, out, err);
@@ -250,6 +265,8 @@ static enum err_code do_status(
 		put_members(&line, ingress_members, daemon->ingress);
 	if (daemon->worker)
 		put_members(&line, worker_members, daemon->worker);
+	else if (!daemon->broker)
+		put_log(daemon, &line);
 	if (daemon->broker)
 		put_members(&line, broker_members, daemon->broker);
 	put_disk(&line, config->data_dir);

@@ -8,21 +8,22 @@
 #include <stdio.h>
 
 #define STATUS_MAX MIB(4)
+#define HALF_NAME_MAX 16
 
-/* Each half that runs as a process of its own answers for itself. */
+/* Each half that runs as a process of its own answers for itself. out_half: who answered. */
 static enum err_code show_half(const struct cli *cli, const struct config *config,
-	enum cli_half half, bool *both, struct err *err)
+	enum cli_half half, char out_half[HALF_NAME_MAX], struct err *err)
 {
 	struct buf answer = BUF_INIT(STATUS_MAX);
-	struct json_value half_name = { 0 };
+	struct json_value name = { 0 };
 	unsigned status = 0;
 	enum err_code rc =
 		cli_admin(config, half, "GET", "/v1/status", SLICE_EMPTY, &answer, &status, err);
 
 	if (rc == ERR_OK && status != 200)
 		rc = cli_problem(buf_slice(&answer), status, err);
-	if (rc == ERR_OK && json_get(buf_slice(&answer), "/half", &half_name, NULL) == ERR_OK)
-		*both = !slice_eq_str(half_name.raw, half == HALF_WORKER ? "worker" : "ingress");
+	if (rc == ERR_OK && json_get(buf_slice(&answer), "/half", &name, NULL) == ERR_OK)
+		(void)snprintf(out_half, HALF_NAME_MAX, "%.*s", SLICE_FMT(name.raw));
 	if (rc == ERR_OK && cli->json)
 		cli_out(buf_slice(&answer));
 	else if (rc == ERR_OK)
@@ -31,18 +32,31 @@ static enum err_code show_half(const struct cli *cli, const struct config *confi
 	return rc;
 }
 
-/* Asked first for the worker: `run` answers for both, two processes answer one after the other. */
+/* Over files both halves belong to one machine; over Kafka the other one may be anywhere. */
+static void say_silent(const struct config *config, const char *half, const char *listen)
+{
+	if (!config_on_kafka(config))
+		fprintf(stderr, "postern: NO %s: nothing answers on %s\n", half, listen);
+}
+
+/* Asked first for the worker: `run` answers for both, two processes answer one after the other,
+ * and where no worker answers the ingress has done so. */
 static enum err_code show_halves(
 	struct cli *cli, struct config *config, const void *ctx, struct err *err)
 {
 	struct err second = ERR_INIT;
-	bool whole = false;
-	enum err_code rc = show_half(cli, config, HALF_WORKER, &whole, err);
+	char half[HALF_NAME_MAX] = "";
+	enum err_code rc = show_half(cli, config, HALF_WORKER, half, err);
 
 	(void)ctx;
-	if (rc == ERR_OK && !whole)
-		err_ignored(show_half(cli, config, HALF_INGRESS, &whole, &second));
-	return rc;
+	if (rc != ERR_OK)
+		return rc;
+	if (strcmp(half, "ingress") == 0)
+		say_silent(config, "worker", config->admin.worker_listen);
+	if (strcmp(half, "worker") == 0 &&
+		show_half(cli, config, HALF_INGRESS, half, &second) != ERR_OK)
+		say_silent(config, "ingress", config->admin.listen);
+	return ERR_OK;
 }
 
 static int run_status(struct cli *cli)

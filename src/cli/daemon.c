@@ -203,6 +203,20 @@ struct config *daemon_config(struct daemon *daemon)
 	return config;
 }
 
+struct backlog daemon_backlog(struct daemon *daemon)
+{
+	struct stream_stat stat;
+	struct backlog backlog;
+	int64_t age_ms;
+
+	queue_stat(daemon->queue, STREAM_EVENTS, &stat);
+	backlog = (struct backlog){ .lag = stat.end - stat.position };
+	age_ms = clock_system()->wall_ms(clock_system()) - stat.oldest_ms;
+	if (backlog.lag > 0 && stat.oldest_ms > 0 && age_ms > 0)
+		backlog.oldest_s = age_ms / 1000;
+	return backlog;
+}
+
 static void log_difference(struct daemon *daemon, const struct config *old_config,
 	const struct config *new_config, struct buf *out_restart)
 {
@@ -430,6 +444,26 @@ static int serve_until_told(struct daemon *daemon, const sigset_t *signals)
 	return err_exit(rc);
 }
 
+static int log_start_failed(enum err_code code, const char *text)
+{
+	log_error("start_failed", log_code(code), log_str("text", text));
+	return err_exit(code);
+}
+
+/* All that is wrong with the config was said, a line each; the log gets the line that whoever
+ * watches it looks for. */
+static void log_not_loaded(const struct cli *cli, const struct config_report *report)
+{
+	const struct config_problem *first = config_report_error(report);
+	struct buf text = BUF_INIT(KIB(64));
+
+	if (first)
+		err_ignored(config_problem_put(
+			&text, first, cli->config_path ? cli->config_path : "postern.json", NULL));
+	(void)log_start_failed(ERR_CONFIG, first ? buf_str(&text) : "there is no config to read");
+	buf_done(&text);
+}
+
 /* A worker has no use for a socket: somebody mixed up two units. */
 static enum err_code take_socket(struct daemon *daemon, struct err *err)
 {
@@ -453,8 +487,10 @@ static int run_daemon(struct cli *cli, bool has_ingress, bool has_worker)
 	sigset_t signals;
 	int status = cli_load(cli, &report, &daemon.config);
 
-	if (status == 0 && take_socket(&daemon, &err) != ERR_OK)
-		status = cli_fail(&err);
+	if (status != 0)
+		log_not_loaded(cli, &report);
+	else if (take_socket(&daemon, &err) != ERR_OK)
+		status = log_start_failed(err.code, err.text);
 	if (status == 0)
 		daemon_log_report(&report);
 	config_report_done(&report);

@@ -43,5 +43,10 @@ MUST_CHECK enum err_code daemon_check_worker(
 	struct config *config, struct config_report *report, struct err *err);
 /* Why the working half, which this process has, is not ready. */
 MUST_CHECK enum err_code daemon_worker_ready(struct daemon *daemon, struct err *err);
+/* Events of a log of files that no worker is through with, and the age of the oldest. */
+struct backlog {
+	int64_t lag, oldest_s;
+};
+struct backlog daemon_backlog(struct daemon *daemon);
 /* The admin listener with the actions of this process's halves. */
 enum err_code daemon_admin_open(struct daemon *daemon, struct err *err);

@@ -148,14 +148,17 @@ static void tell_status(struct pulse *pulse, struct daemon *daemon, int64_t now)
 
 /* ---- gauges ------------------------------------------------------------------------- */
 
-/* 0 while a worker over Kafka waits for its first answer. */
+/* Of a log of files an ingress tells it too: where no worker runs, nobody else does. 0 while a
+ * worker over Kafka waits for its first answer. */
 static int64_t oldest_s(struct daemon *daemon)
 {
 	struct crew *crew = daemon->broker ? broker_crew(daemon->broker) : NULL;
 
 	if (crew)
 		return crew_oldest_s(crew);
-	return daemon->worker ? worker_oldest_s(daemon->worker) : 0;
+	if (daemon->broker)
+		return 0;
+	return daemon->worker ? worker_oldest_s(daemon->worker) : daemon_backlog(daemon).oldest_s;
 }
 
 static void set_gauges(struct pulse *pulse, struct daemon *daemon, int64_t now)
@@ -168,8 +171,7 @@ static void set_gauges(struct pulse *pulse, struct daemon *daemon, int64_t now)
 	metric_set(pulse->ready, readiness(daemon, &err) == ERR_OK);
 	if (statvfs(config->data_dir, &vfs) == 0)
 		metric_set(pulse->disk_free, (int64_t)(vfs.f_bavail * vfs.f_frsize));
-	if (daemon->has_worker)
-		metric_set(pulse->oldest, oldest_s(daemon));
+	metric_set(pulse->oldest, oldest_s(daemon));
 	config_unref(&config);
 }
 

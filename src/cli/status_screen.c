@@ -93,7 +93,7 @@ static void print_head(struct slice status)
 static void print_queue(struct slice status)
 {
 	char age[SIZE_TEXT_MAX], size[SIZE_TEXT_MAX];
-	struct json_value queue, lag;
+	struct json_value queue, lag, parked;
 
 	if (!member(status, "/queue", &queue))
 		return;
@@ -101,12 +101,15 @@ static void print_queue(struct slice status)
 		cli_outf("%-10s not known yet\n", "queue");
 		return;
 	}
-	cli_outf("%-10s %" PRId64 " behind, oldest %s, in work %" PRId64 "\n", "queue",
-		number_of(queue.raw, "/lag"), age_text(number_of(queue.raw, "/oldest_s"), age),
-		number_of(queue.raw, "/calls"));
+	cli_outf("%-10s %" PRId64 " behind, oldest %s", "queue", number_of(queue.raw, "/lag"),
+		age_text(number_of(queue.raw, "/oldest_s"), age));
+	if (!member(status, "/parked", &parked)) { /* an ingress knows the log alone */
+		cli_outf("\n");
+		return;
+	}
+	cli_outf(", in work %" PRId64 "\n", number_of(queue.raw, "/calls"));
 	cli_outf("%-10s %" PRId64 " events, %s; outputs waiting %" PRId64 "\n", "parked",
-		number_of(status, "/parked/events"),
-		size_text(number_of(status, "/parked/bytes"), size),
+		number_of(parked.raw, "/events"), size_text(number_of(parked.raw, "/bytes"), size),
 		number_of(status, "/outputs_waiting"));
 	if (member(status, "/paused", &lag) && lag.raw.len > 0)
 		print_text(status, "/paused", "PAUSED     ");
@@ -120,7 +123,7 @@ static void print_ledger(struct slice status)
 	struct json_value ledger;
 
 	if (member(status, "/ledger", &ledger))
-		cli_outf("%-10s %" PRId64 " events remembered, %s; file %s\n", "ledger",
+		cli_outf("%-10s %" PRId64 " ids remembered, %s; file %s\n", "ledger",
 			number_of(ledger.raw, "/entries"),
 			size_text(number_of(ledger.raw, "/bytes"), used),
 			size_text(number_of(ledger.raw, "/file_bytes"), file));

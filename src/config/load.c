@@ -10,6 +10,7 @@
 #include "postern/file.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,7 +157,7 @@ static void check_token_file(struct loader *l, const struct node *root)
 
 	if (!at)
 		return;
-	if (file_exists(l->config->admin.token_file))
+	if (file_exists(l->config->admin.token_file) || errno == EACCES)
 		check_key_file(l, at, l->config->admin.token_file);
 	else
 		caution(l, at, "there is no such file: the daemon and its commands need it");

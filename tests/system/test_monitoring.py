@@ -64,7 +64,7 @@ class Monitoring(Kit):
         shown = node.cli("status").stdout.decode()
         for words in (
             r"^postern [\d.]+, half both: ready$", r"^queue +0 behind, oldest 0 s", r"^parked +0 events, 0 B",
-            r"^ledger +\d+ events remembered, [\d.]+ KiB", r"^disk +[\d.]+ .iB free of [\d.]+ .iB, /",
+            r"^ledger +\d+ ids remembered, [\d.]+ KiB", r"^disk +[\d.]+ .iB free of [\d.]+ .iB, /",
             r"^things +[\d.]+ +1 +1  MISSING_SIGNATURE 1$", r"^quiet +0.0 +0 +0  $", r"^\(unknown\) .* UNKNOWN_SOURCE 1$",
             r"^rest +0 +0  closed$",
         ):

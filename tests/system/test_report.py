@@ -20,6 +20,13 @@ class Said(Kit):
         self.assertEqual(pointers, ["/sources/shop/keys/0", "/sources/shop"])
         self.assertTrue(all(line["level"] == "warn" for line in lines if line["event"] == "config_problem"))
 
+    def test_a_config_that_is_not_valid_is_an_event_of_the_log(self):
+        node = self.small({"sw": (StandardWebhooks(), {})}, wrong=1)
+        got = node.cli("run", check=3)
+        last = json.loads(got.stderr.decode().splitlines()[-1])
+        self.assertEqual((last["event"], last["level"], last["code"]), ("start_failed", "error", "CONFIG"))
+        self.assertIn("/wrong", last["text"])
+
     def test_a_refused_reload_names_the_key(self):
         node = self.small({"sw": (StandardWebhooks(), {})})
         node.start()
