@@ -1,8 +1,10 @@
 /* inspect_entries.c - dead letters and quarantined records: the index in the store, the records in
- * their streams. */
-#include "inspect.h"
+ * their streams.
+ *
+ * Deliberately not here: events that are neither (inspect.c, inspect_recent.c), and what may be
+ * done about a record (actions.c). */
+#include "inspect_priv.h"
 
-#include "lines.h"
 #include "recheck.h"
 
 #include "postern/json.h"
@@ -53,9 +55,7 @@ static void put_entry(const struct inspect *in, struct line *line, enum out_targ
 	line_str(line, "state", mark_name(entry->mark, target));
 	line_time(line, "received", entry->received_ms);
 	line_time(line, "since", entry->time_ms);
-	if (in->lanes->crew)
-		line_int(line, "partition", (int64_t)place->lane);
-	line_int(line, "offset", entry->offset);
+	inspect_put_place(in, place->lane, line, entry->offset);
 }
 
 /* What the request would be told now; `detail` where the code alone does not say it. */
@@ -117,7 +117,7 @@ enum err_code inspect_entries(const struct inspect *in, enum out_target target,
 	struct buf text = BUF_INIT(KIB(16));
 	struct store_entry entry = { 0 };
 	size_t found = 0, scanned = 0;
-	enum err_code rc = buf_put_str(out, "{\"items\":[", err);
+	enum err_code rc = items_begin(out, err);
 
 	while (rc == ERR_OK && found < filter->limit && scanned++ < SCAN_MAX) {
 		rc = next_of_all(in, target, &place, &text, &entry, err);
@@ -136,13 +136,7 @@ enum err_code inspect_entries(const struct inspect *in, enum out_target target,
 	buf_done(&text);
 	if (rc != ERR_OK && rc != ERR_NOT_FOUND)
 		return rc;
-	err_ignored(buf_put_str(out, "],", err));
-	if (rc == ERR_OK)
-		line_int(&line, "next", place_cursor(&place));
-	else
-		line_null(&line, "next");
-	err_ignored(buf_put_str(out, "}\n", err));
-	return err->code;
+	return items_end(&line, rc == ERR_OK ? &place : NULL);
 }
 
 /* ---- one of them -------------------------------------------------------------------------------
