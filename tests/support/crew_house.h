@@ -138,6 +138,7 @@ static inline void house_stop(struct house_crew *c, int64_t in_ms)
 
 static inline void house_close(struct house *h)
 {
+	lab_hold_none();
 	for (int i = 0; i < HOUSE_CREWS; i++) {
 		if (h->crews[i].crew)
 			house_stop(&h->crews[i], 2000);
