@@ -1,7 +1,8 @@
 /* docs_shell.c - completion for shells, from the table of commands.
  *
  * All three complete the first and the second word of a command, its options, and where a command
- * begins with a source the names that the config has (postern lint --json knows them). */
+ * begins with a source, or has --source, the names that the config has (postern lint --json knows
+ * them). */
 #include "docs.h"
 
 #include <stdio.h>
@@ -68,12 +69,12 @@ static void put_presets(struct page *page)
 
 /* ---- bash and zsh ------------------------------------------------------------------- */
 
-/* case "$1 $2" of a shell: sets words. */
+/* case "$1 $2" of a shell: sets choices. */
 static void put_case(struct page *page, const struct command *command)
 {
 	const char *second = second_word(command);
 
-	page_putf(page, "\t'%s'%s) words='", command->words, second ? "" : "*");
+	page_putf(page, "\t'%s'%s) choices='", command->words, second ? "" : "*");
 	put_options(page, command, " ");
 	page_text(page, "'");
 	if (takes_preset(command)) {
@@ -96,7 +97,7 @@ static void put_second_words(struct page *page, const char *first)
 		if (!second || !starts_with(commands[i], first))
 			continue;
 		if (!any)
-			page_putf(page, "\t'%s '*) words='", first);
+			page_putf(page, "\t'%s '*) choices='", first);
 		page_putf(page, "%s%s", any ? " " : "", second);
 		any = true;
 	}
@@ -104,7 +105,8 @@ static void put_second_words(struct page *page, const char *first)
 		page_text(page, "' ;;\n");
 }
 
-/* A function that sets `words` for the command line's first two words. */
+/* A function that sets `choices` for the command line's first two words. (`words` is zsh's own name
+ * for the line that is completed.) */
 static void put_words_function(struct page *page)
 {
 	char room[32];
@@ -113,7 +115,7 @@ static void put_words_function(struct page *page)
 		"_postern_sources() {\n\tpostern ${config:+-c} ${config:+\"$config\"} " SOURCES
 		"\n}\n\n"
 		"_postern_words() { # first word, second word\n\tcase \"$1 $2\" in\n"
-		"\t' ') words='");
+		"\t' ') choices='");
 	for (const char *first = next_first(NULL, room); first; first = next_first(first, room))
 		page_putf(page, "%s ", first);
 	page_text(page, "--help --version' ;;\n");
@@ -130,7 +132,7 @@ static void put_words_function(struct page *page)
 
 static const char bash_tail[] =
 	"_postern() {\n"
-	"\tlocal config= first= second= words= i\n"
+	"\tlocal config= first= second= choices= i\n"
 	"\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}\n"
 	"\tCOMPREPLY=()\n"
 	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
@@ -145,8 +147,9 @@ static const char bash_tail[] =
 	"\t-c | --config | --data | --body | --dir) COMPREPLY=($(compgen -f -- \"$current\")); "
 	"return ;;\n"
 	"\tesac\n"
-	"\t_postern_words \"$first\" \"$second\"\n"
-	"\tCOMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
+	"\tif [ \"$previous\" = --source ]; then choices=$(_postern_sources); "
+	"else _postern_words \"$first\" \"$second\"; fi\n"
+	"\tCOMPREPLY=($(compgen -W \"$choices\" -- \"$current\"))\n"
 	"}\n"
 	"complete -F _postern postern\n";
 
@@ -161,26 +164,26 @@ enum err_code docs_bash(struct buf *out, struct err *err)
 	return page.rc;
 }
 
-static const char zsh_tail[] = "_postern() {\n"
-			       "\tlocal config= first= second= words= i\n"
-			       "\tlocal -a line\n"
-			       "\tline=(\"${(@)argv}\")\n"
-			       "\tfor ((i = 2; i < CURRENT; i++)); do\n"
-			       "\t\tcase ${line[i]} in\n"
-			       "\t\t-c | --config) config=${line[++i]} ;;\n"
-			       "\t\t-*) ;;\n"
-			       "\t\t*) if [[ -z $first ]]; then first=${line[i]}; "
-			       "elif [[ -z $second ]]; then second=${line[i]}; fi ;;\n"
-			       "\t\tesac\n"
-			       "\tdone\n"
-			       "\tcase ${line[CURRENT - 1]} in\n"
-			       "\t-c | --config | --data | --body | --dir) _files; return ;;\n"
-			       "\tesac\n"
-			       "\t_postern_words \"$first\" \"$second\"\n"
-			       "\tcompadd -- ${=words}\n"
-			       "}\n\n"
-			       "_postern_line() { _postern \"${(@)words}\" }\n"
-			       "compdef _postern_line postern\n";
+/* Found on fpath the file is the function's body, and has to do the first completion itself. */
+static const char zsh_tail[] =
+	"_postern() {\n"
+	"\tlocal config= first= second= choices= i\n"
+	"\tfor ((i = 2; i < CURRENT; i++)); do\n"
+	"\t\tcase ${words[i]} in\n"
+	"\t\t-c | --config) config=${words[++i]} ;;\n"
+	"\t\t-*) ;;\n"
+	"\t\t*) if [[ -z $first ]]; then first=${words[i]}; "
+	"elif [[ -z $second ]]; then second=${words[i]}; fi ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\tcase ${words[CURRENT - 1]} in\n"
+	"\t-c | --config | --data | --body | --dir) _files; return ;;\n"
+	"\tesac\n"
+	"\tif [[ ${words[CURRENT - 1]} == --source ]]; then choices=$(_postern_sources); "
+	"else _postern_words \"$first\" \"$second\"; fi\n"
+	"\tcompadd -- ${=choices}\n"
+	"}\n\n"
+	"if [[ ${funcstack[1]} == _postern ]]; then _postern; else compdef _postern postern; fi\n";
 
 enum err_code docs_zsh(struct buf *out, struct err *err)
 {
@@ -234,7 +237,8 @@ static void fish_command(struct page *page, const struct command *command)
 {
 	for (const struct cli_option *o = command->options; o && o->name; o++) {
 		fish_when(page, command);
-		page_putf(page, " -l %s%s -d ", o->name + 2, o->value ? " -r" : "");
+		page_putf(page, " -l %s%s%s -d ", o->name + 2, o->value ? " -r" : "",
+			strcmp(o->name, "--source") == 0 ? " -f -a '(__postern_sources)'" : "");
 		fish_quoted(page, o->help);
 		page_text(page, "\n");
 	}

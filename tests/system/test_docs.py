@@ -1,7 +1,9 @@
 """Pages that are written from tables: they say what the program does, are well-formed, and are not out of date."""
 
 import os
+import pty
 import re
+import select
 import subprocess
 
 from lib import report
@@ -52,7 +54,7 @@ def _plain(overstruck):
 
 
 class Completion(Kit):
-    """Each shell answers by its own machinery; the zsh one needs a terminal, so there only the table is asked."""
+    """Each shell answers by its own machinery; the zsh one needs a terminal, so there mostly the table is asked."""
 
     CASES = (
         (["ev"], {"events"}, {"dlq"}),
@@ -83,7 +85,7 @@ class Completion(Kit):
             "zsh": lambda: {
                 word for word in self.run_shell(
                     "zsh", "-f", "-c",
-                    "compdef() { }; . <(postern completion zsh); config=$1; shift; _postern_words \"$1\" \"$2\"; echo $words",
+                    "compdef() { }; . <(postern completion zsh); config=$1; shift; _postern_words \"$1\" \"$2\"; echo $choices",
                     "zsh", self.made.config_path, *[word for word in words[:-1] if word[:1] != "-"][-2:], "", "")},
         }
         return ask[shell]()
@@ -103,7 +105,36 @@ class Completion(Kit):
         for shell in ("bash", "fish"):
             got = self.ask(shell, ["-c", self.made.config_path, "send", ""])
             self.assertEqual({"things", "others"} - got, set(), shell)
+            got = self.ask(shell, ["-c", self.made.config_path, "dlq", "replay", "--source", "th"])
+            self.assertEqual(got, {"things"}, shell)
         self.assertEqual({"things", "others"} - self.ask("zsh", ["send", ""]), set())
+
+    def test_zsh_on_a_terminal(self):
+        """As it is installed: found on fpath, and asked by the key."""
+        with open(self.made.path("_postern"), "wb") as out:
+            out.write(self.made.cli("completion", "zsh").stdout)
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        shell = subprocess.Popen(
+            ["zsh", "-f", "-i"], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={**self.env, "TERM": "dumb", "PS1": "$ ", "HOME": self.made.directory})
+        os.close(slave)
+        self.addCleanup(shell.wait)
+        self.addCleanup(shell.kill)
+        for typed, shown in (
+            (f"fpath=({self.made.directory} $fpath); autoload -Uz compinit; compinit -u -D; echo re''ady\n", "ready"),
+            ("postern dlq rep\t", "postern dlq replay"), ("--sou\t", "--source"),
+            (f"\x15postern -c {self.made.config_path} send thi\t", "send things"),
+        ):
+            os.write(master, typed.encode())
+            seen = bytearray()
+
+            def look():
+                if select.select([master], [], [], 0.1)[0]:
+                    seen.extend(os.read(master, 65536))
+                return shown in seen.decode(errors="replace")
+
+            self.until(look, f"{shown!r} on the terminal", 10)
 
 
 if __name__ == "__main__":
