@@ -34,6 +34,7 @@ struct change {
 	const char *list_path; /* "/v1/dlq" */
 	const char *post_path; /* "/v1/dlq/replay" */
 	const char *done_word; /* "replayed" */
+	bool verifies;         /* refused requests among them are verified first */
 };
 
 struct chosen {                    /* by a filter */
@@ -253,6 +254,34 @@ static enum err_code add_ids(struct job *job, struct err *err)
 	return rc;
 }
 
+static enum err_code count_refused(void *ctx, struct slice items, struct err *err)
+{
+	struct json_value array = { .type = JSON_ARRAY, .raw = items }, item, id, code;
+	struct job *job = ctx;
+	enum err_code rc = ERR_OK;
+	size_t next = 0;
+
+	while (rc == ERR_OK && json_next(array, &next, &item)) {
+		rc = json_get(item.raw, "/id", &id, err);
+		if (rc == ERR_OK)
+			rc = json_get(item.raw, "/code", &code, err);
+		if (rc != ERR_OK || slice_eq_str(code.raw, err_name(ERR_OK)))
+			continue;
+		if (job->failed++ < FAILURES_SAID)
+			fprintf(stderr, "%.*s: %.*s\n", SLICE_FMT(id.raw), SLICE_FMT(code.raw));
+	}
+	return rc;
+}
+
+/* With --dry-run: a refused request is accepted only if it verifies now. */
+static enum err_code preview_verdicts(struct job *job, struct buf *base, struct err *err)
+{
+	enum err_code rc = buf_put_str(base, "&verify=1&limit=50", err);
+
+	return rc == ERR_OK ? ask_each_page(job->config, buf_str(base), count_refused, job, err)
+			    : rc;
+}
+
 /* Fills job->targets. Gives 0 or an exit status. */
 static int select_records(struct job *job)
 {
@@ -267,6 +296,8 @@ static int select_records(struct job *job)
 		rc = ask_each_page(job->config, buf_str(&base), add_page, job, &err);
 	if (rc == ERR_OK && status == 0 && base.len > 0)
 		rc = put_in_order(job, &err);
+	if (rc == ERR_OK && status == 0 && base.len > 0 && job->dry_run && job->change->verifies)
+		rc = preview_verdicts(job, &base, &err);
 	buf_done(&base);
 	if (status != 0)
 		return status;
@@ -545,24 +576,26 @@ static int run_change(struct cli *cli, const struct change *change)
 
 static int run_dlq_replay(struct cli *cli)
 {
-	return run_change(cli, &(const struct change){ "/v1/dlq", "/v1/dlq/replay", "replayed" });
+	return run_change(
+		cli, &(const struct change){ "/v1/dlq", "/v1/dlq/replay", "replayed", false });
 }
 
 static int run_dlq_drop(struct cli *cli)
 {
-	return run_change(cli, &(const struct change){ "/v1/dlq", "/v1/dlq/drop", "dropped" });
+	return run_change(
+		cli, &(const struct change){ "/v1/dlq", "/v1/dlq/drop", "dropped", false });
 }
 
 static int run_quarantine_accept(struct cli *cli)
 {
-	return run_change(cli,
-		&(const struct change){ "/v1/quarantine", "/v1/quarantine/accept", "accepted" });
+	return run_change(cli, &(const struct change){ "/v1/quarantine", "/v1/quarantine/accept",
+				       "accepted", true });
 }
 
 static int run_quarantine_drop(struct cli *cli)
 {
-	return run_change(
-		cli, &(const struct change){ "/v1/quarantine", "/v1/quarantine/drop", "dropped" });
+	return run_change(cli, &(const struct change){
+				       "/v1/quarantine", "/v1/quarantine/drop", "dropped", false });
 }
 
 static const struct cli_option change_options[] = {

@@ -438,6 +438,20 @@ static void print_source(const struct cli *cli, const struct source *source)
 			SLICE_FMT(source->name));
 }
 
+/* Root would run it with files of its own, which the daemon's user could not open afterwards. */
+static bool is_for_a_service(const struct init *init)
+{
+	struct stat owner;
+	char *dir = NULL;
+	bool is_it;
+
+	if (geteuid() != 0 || path_of(init, SLICE_LIT(KEYS_DIR), "", &dir, NULL) != ERR_OK)
+		return false;
+	is_it = stat(dir, &owner) == 0 && owner.st_uid != 0;
+	free(dir);
+	return is_it;
+}
+
 static void tell(const struct cli *cli, const struct init *init)
 {
 	for (size_t i = 0; i < init->count; i++)
@@ -445,9 +459,12 @@ static void tell(const struct cli *cli, const struct init *init)
 	fprintf(stderr,
 		"Wrote %s/postern.json, its schema and keys/.\n"
 		"Give each sender its URL, as it is reached from outside, and its secret. A sender "
-		"that\nmakes the secret itself: put that one into keys/NAME.key instead.\n"
-		"Next: postern -c %s/postern.json run\n",
-		init->dir, init->dir);
+		"that\nmakes the secret itself: put that one into keys/NAME.key instead.\n",
+		init->dir);
+	if (is_for_a_service(init))
+		fputs("Next: systemctl enable --now postern.socket postern.service\n", stderr);
+	else
+		fprintf(stderr, "Next: postern -c %s/postern.json run\n", init->dir);
 }
 
 static int run_init(struct cli *cli)

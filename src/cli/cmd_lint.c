@@ -120,6 +120,20 @@ static void check_keys(
 			"no key is valid now: every request will be refused");
 }
 
+/* Neither a credential is written to disk, nor the query, nor who the peer was; and a request of
+ * several events is not admitted in one piece. */
+static void check_kept(struct linter *l, const struct source_config *source,
+	const struct scheme *scheme, const struct scheme_audit *audit)
+{
+	if (source->quarantine_refused &&
+		(strcmp(audit->binds, "none") == 0 || scheme_reads_query(scheme) ||
+			scheme_reads_peer(scheme) || scheme_splits(scheme)))
+		config_report_add(&l->report, PROBLEM_WARNING, source->pointer, source->line,
+			"quarantine_refused: no request of this source can be verified again: what "
+			"proves it (a token, the query, a certificate) is not kept, or it holds "
+			"several events");
+}
+
 /* Each source's problems stand before its audit. */
 static enum err_code lint_source(struct linter *l, const struct source_config *source,
 	struct scheme_audit *out, struct err *err)
@@ -131,6 +145,7 @@ static enum err_code lint_source(struct linter *l, const struct source_config *s
 	if (rc == ERR_OK) {
 		check_keys(l, source, scheme);
 		scheme_audit(scheme, out);
+		check_kept(l, source, scheme, out);
 		/* No signature was to be had: who may write to the topic is the brokers' business.
 		 */
 		out->weak = out->weak && !source->stream.topic;

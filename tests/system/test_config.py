@@ -119,6 +119,10 @@ class Mistakes(Kit):
         rows = json_lines(node.cli("lint", "--json").stdout)
         self.assertTrue([r for r in rows if r.get("level") == "warning" and r["pointer"].startswith("/routes")], rows)
         node.cli("lint", "--strict", check=3)  # github's id is not signed
+        for preset, count in (("github", 0), ("gitlab", 1)):  # a token is not kept, to verify it again
+            node.config["sources"]["gh"].update(preset=preset, quarantine_refused=True)
+            node.write_config()
+            self.assertEqual(node.cli("lint", check=None).stderr.count(b"quarantine_refused: "), count, preset)
         node.config["sources"].pop("gh")
         node.write_config()
         node.cli("lint", "--strict")

@@ -113,6 +113,8 @@ class WrongSecret(Kit):
         self.ended(self.at, "kept-1", "applied")
         codes = self.verdicts()
         self.assertEqual(sorted(codes.values()), ["ACCEPTED"] * 6 + ["BAD_SIGNATURE"])
+        got = self.at.cli("quarantine", "accept", "--source", "kept", "--dry-run", check=5)
+        self.assertIn(b": BAD_SIGNATURE\n6 records would be accepted", got.stderr)
         got = self.at.cli("quarantine", "accept", "--source", "kept", "--yes", check=5)
         last = json_lines(got.stdout)[-1]
         self.assertEqual((last["total"], last["failed"]), (7, 1), "copies are no failures")
