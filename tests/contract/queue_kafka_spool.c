@@ -87,6 +87,22 @@ static void one_list_may_go_several_ways(void **state)
 	house_done(&h);
 }
 
+/* A record that may not be spooled is taken; its time may be over first on a slow machine. */
+static void expect_direct(struct house *h, uint64_t number)
+{
+	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
+
+	for (size_t at = number;; at++) {
+		append_as(h, number, 1, false);
+		kit_sink_wait(&h->sink, at + 1);
+		if (kit_sink_at(&h->sink, at).result == ERR_OK)
+			return;
+		assert_int_equal(kit_sink_at(&h->sink, at).result, ERR_UNAVAILABLE);
+		assert_true(kit_now_ms() < deadline);
+		wait_away(h, false);
+	}
+}
+
 /* Records that were sent before anybody knew fail and are spooled, those behind them too. */
 static void kafka_goes_and_comes_under_load(void **state)
 {
@@ -123,9 +139,8 @@ static void kafka_goes_and_comes_under_load(void **state)
 	(void)expect_all(&h, number);
 	/* The direct way is taken again: what may not be spooled is taken. */
 	wait_away(&h, false);
-	append_as(&h, number, 20, false);
-	expect_results(&h, number, 20, ERR_OK);
-	(void)expect_all(&h, number + 20);
+	expect_direct(&h, number);
+	(void)expect_all(&h, number + 1);
 	house_done(&h);
 }
 
