@@ -14,6 +14,7 @@ struct fetch_slot {
 	struct curl_slist nodes[FETCH_HEADERS_MAX + 3];
 	char error[CURL_ERROR_SIZE];
 	size_t header_bytes, thrown; /* of the answer */
+	bool headed;                 /* the empty line behind the answer's header lines came */
 	bool cut;                    /* we closed the connection on a body that was too long */
 };
 

@@ -26,7 +26,12 @@ static size_t take_header(char *data, size_t size, size_t count, void *arg)
 {
 	struct fetch_slot *slot = arg;
 
-	(void)data;
+	/* A status line begins the lines of an answer, the first or one after an interim answer; an
+	 * empty line ends them. Lines behind the body are neither. */
+	if (size * count >= 5 && memcmp(data, "HTTP/", 5) == 0)
+		slot->headed = false;
+	else if (data[0] == '\r' || data[0] == '\n')
+		slot->headed = true;
 	slot->header_bytes += size * count;
 	return slot->header_bytes > FETCH_ANSWER_HEADERS_MAX ? 0 : size * count;
 }
@@ -203,7 +208,7 @@ enum err_code fetch_slot_begin(struct fetch_slot *slot, struct fetch_call *call,
 		return rc;
 	slot->call = call;
 	slot->header_bytes = slot->thrown = 0;
-	slot->cut = false;
+	slot->cut = slot->headed = false;
 	slot->error[0] = '\0';
 	/* A connection that another call has opened was not looked at. */
 	if (!set_method(slot->easy, call) || !set_roots(slot->easy, call->ca_pem) ||
@@ -253,13 +258,16 @@ void fetch_slot_end(struct fetch_slot *slot, CURLcode result)
 	long status = 0;
 
 	(void)curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
-	if ((result == CURLE_OK || slot->cut) && status >= 200) {
+	/* libcurl takes a status line with the connection's end behind it for an answer. */
+	if ((result == CURLE_OK || slot->cut) && status >= 200 && slot->headed) {
 		read_answer(slot, status);
 		return;
 	}
 	call->code = result == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNREACHABLE;
 	if (slot->header_bytes > FETCH_ANSWER_HEADERS_MAX)
 		(void)snprintf(call->error, sizeof(call->error), "headers of the answer too long");
+	else if (result == CURLE_OK)
+		(void)snprintf(call->error, sizeof(call->error), "the answer ended in its headers");
 	else
 		(void)snprintf(call->error, sizeof(call->error), "%.*s", ERR_TEXT_MAX - 1,
 			slot->error[0] ? slot->error : curl_easy_strerror(result));
