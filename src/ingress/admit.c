@@ -256,9 +256,14 @@ static void draft_mapped(const struct scheme_mapped *mapped, struct draft *d)
 	d->event.gap_last = mapped->gap[1];
 }
 
-/* A request without a meaning is known by its attempt. */
-static void draft_quarantine(enum err_code code, struct draft *d)
+/* A request without a full meaning is known by its attempt. What could be read of it says which
+ * route and entity it is for once somebody accepts it. */
+static void draft_quarantine(
+	const struct scheme_mapped *mapped, enum err_code code, struct draft *d)
 {
+	if (mapped)
+		draft_mapped(mapped, d);
+	d->event.gap_first = d->event.gap_last = SLICE_EMPTY;
 	d->event.id = slice_str(d->attempt_hex);
 	d->event.quarantine = slice_str(err_name(code));
 }
@@ -311,9 +316,11 @@ static bool quarantine(const struct admit_request *rq, const struct admit_tools 
 
 	draft_common(rq, tools, mapped, &draft);
 	draft_digests(rq, mapped, &draft);
-	draft_quarantine(code, &draft);
+	draft_quarantine(mapped, code, &draft);
 	rc = finish(rq, &draft.event, body, out);
-	if (rc == ERR_LIMIT) { /* headers of the request that no record can hold */
+	if (rc == ERR_LIMIT) { /* texts of the request that no record can hold */
+		draft.event.type = draft.event.entity = draft.event.base = SLICE_EMPTY;
+		draft.event.version = (struct version){ .kind = VERSION_NONE };
 		draft.event.kept_count = 0;
 		draft.event.content_type = SLICE_EMPTY;
 		rc = finish(rq, &draft.event, body, out);

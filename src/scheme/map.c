@@ -121,8 +121,10 @@ static bool choose_text(
 {
 	if (!choose(m, choice, what, false, out))
 		return false;
-	return is_clean(*out) ||
-	       fail(m, ERR_MALFORMED_BODY, what, "has control characters or is not UTF-8");
+	if (is_clean(*out))
+		return true;
+	*out = SLICE_EMPTY;
+	return fail(m, ERR_MALFORMED_BODY, what, "has control characters or is not UTF-8");
 }
 
 static bool choose_version(struct mapper *m, const struct choice *choice, const char *what,
@@ -144,10 +146,12 @@ static void map_all(struct mapper *m)
 	struct slice version;
 	struct version base;
 
-	/* The type first: the replay index may need it whatever becomes of the rest. */
+	/* The type first: the replay index may need it whatever becomes of the rest. The entity
+	 * before what may be unusable: it and the type say where the event goes once somebody
+	 * accepts it in spite of that. */
 	if (!choose_text(m, &s->type, "the type", &out->type) ||
-		!choose_text(m, &s->id, "the id", &out->id) ||
 		!choose_text(m, &s->entity, "the entity", &out->entity) ||
+		!choose_text(m, &s->id, "the id", &out->id) ||
 		!choose_version(m, &s->version, "the version", &version, &out->version) ||
 		!choose_version(m, &s->base, "the base version", &out->base, &base))
 		return;

@@ -441,6 +441,45 @@ static void unusable_requests_are_known_by_their_attempt(void **state)
 	}
 }
 
+/* Accepted by somebody later, it has to find the route and the entity that it is for. */
+static void unusable_requests_keep_what_could_be_read(void **state)
+{
+	static const struct {
+		const char *body, *type, *entity, *key, *version;
+	} rows_[] = {
+		{ "{\"type\":\"paid\",\"account\":7,\"version\":4}", "paid", "acct:7",
+			"acme/acct:7", "4" },
+		{ "{\"id\":\"e\",\"type\":\"paid\",\"account\":7,\"version\":\"x\"}", "paid",
+			"acct:7", "acme/acct:7", "" },
+		{ "{\"id\":\"\\u0001\",\"type\":\"paid\",\"account\":7}", "paid", "acct:7",
+			"acme/acct:7", "" },
+		{ "{\"id\":\"e\",\"type\":\"paid\",\"account\":\"\\u0001\"}", "paid", "",
+			"acme/abababababababababababababababab", "" },
+		{ "{\"id\":\"e\",\"type\":\"\\u0001\",\"account\":7}", "plain", "",
+			"acme/abababababababababababababababab", "" },
+	};
+	struct files *f = *state;
+
+	hooks_load(f, "");
+	for (size_t i = 0; i < ARRAY_LEN(rows_); i++) {
+		char version[VERSION_TEXT_MAX];
+		struct scene s;
+
+		scene_open(f, &s, "plain");
+		sign_at(&s, rows_[i].body, HOOKS_NOW_MS, false);
+		(void)run(&s);
+		assert_int_equal(s.out.next, ADMIT_APPEND);
+		assert_int_not_equal(s.event.quarantine.len, 0);
+		assert_text(s.event.id, "abababababababababababababababab");
+		assert_text(s.event.type, rows_[i].type);
+		assert_text(s.event.entity, rows_[i].entity);
+		assert_text(s.out.record.key, rows_[i].key);
+		version_text(s.event.version, version);
+		assert_string_equal(version, rows_[i].version);
+		scene_close(&s);
+	}
+}
+
 /* No two of them are the same event. */
 static void pings_are_known_by_their_attempt(void **state)
 {
@@ -563,6 +602,8 @@ int main(void)
 			unsigned_ids_do_not_choose_the_key, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			unusable_requests_are_known_by_their_attempt, files_open, files_close),
+		cmocka_unit_test_setup_teardown(
+			unusable_requests_keep_what_could_be_read, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
 			of_two_content_types_the_first_is_kept, files_open, files_close),
 		cmocka_unit_test_setup_teardown(
