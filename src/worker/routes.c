@@ -23,11 +23,11 @@ static void open_series(struct route *r)
 	r->age = metric_series(METRIC_EVENT_AGE, r->name, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(dead_reasons); i++)
 		(void)metric_series(METRIC_DEAD_LETTERS, r->name, err_name(dead_reasons[i]));
-	if (!r->handler)
-		return;
+	/* Of every route, whatever its handler: a sum over routes is never without data. */
 	for (size_t i = 0; i < ARRAY_LEN(retry_reasons); i++)
 		(void)metric_series(METRIC_RETRIES, r->name, err_name(retry_reasons[i]));
-	r->breaker_open = metric_series(METRIC_BREAKER_OPEN, r->name, NULL);
+	if (r->handler)
+		r->breaker_open = metric_series(METRIC_BREAKER_OPEN, r->name, NULL);
 }
 
 static enum err_code open_route(struct worker *w, struct route *r,

@@ -35,9 +35,9 @@ class Watching(Kit):
         wanted += [f'postern_events_total{{route="{r}",outcome="{o}"}}' for r in ("one", "two", "") for o in OUTCOMES]
         wanted += [f'postern_key_matches_total{{source="{s}",role="current"}}' for s in ("sw", "gh")]
         wanted += [f'postern_id_reused_total{{source="{s}"}}' for s in ("sw", "gh")]
-        wanted += [f'postern_dead_letters_total{{route="one",reason="{r}"}}' for r in (
+        wanted += [f'postern_dead_letters_total{{route="{n}",reason="{r}"}}' for n in ("one", "two") for r in (
             "HANDLER_REFUSED", "ATTEMPTS_EXHAUSTED", "AGE_EXHAUSTED", "CRASH_LOOP", "VERSION_GAP")]
-        wanted += [f'postern_retries_total{{route="one",reason="{r}"}}' for r in (
+        wanted += [f'postern_retries_total{{route="{n}",reason="{r}"}}' for n in ("one", "two") for r in (
             "HANDLER_FAILED", "HANDLER_TIMEOUT", "HANDLER_UNREACHABLE")]
         wanted += ["postern_spool_records", "postern_queue_lag_records", "postern_parked_events"]
         wanted += [f'postern_http_request_duration_seconds_count{{source="{s}"}}' for s in ("sw", "gh")]
