@@ -246,6 +246,8 @@ static void uncount_parked(struct work *work)
 void worker_work_end(struct worker *w, struct work *work, enum outcome outcome, enum err_code code)
 {
 	worker_batch_split(w);
+	if (code == ERR_CRASH_LOOP)
+		work->attempts += work->tried; /* its calls, which never reported */
 	if (work->parked)
 		add_unpark(w, work);
 	if (outcome != OUTCOME_DUPLICATE)

@@ -297,6 +297,7 @@ static void the_third_death_ends_it(void **state)
 	struct buf headers = BUF_INIT(EVENT_HEADERS_MAX);
 	struct lab *lab = lab_new(call_config);
 	struct item items[3];
+	struct item_seen seen;
 	uint16_t route;
 
 	(void)state;
@@ -315,6 +316,8 @@ static void the_third_death_ends_it(void **state)
 	lab_ends(lab, "hold0", OUTCOME_APPLIED, ERR_OK);
 	lab_ends(lab, "hold1", OUTCOME_DEAD, ERR_CRASH_LOOP);
 	lab_ends(lab, "done2", OUTCOME_APPLIED, ERR_OK);
+	assert_true(lab_seen(lab, "hold1", &seen));
+	assert_int_equal(seen.attempts, 3);
 	assert_int_equal(lab_calls_of("hold1"), 0);
 	assert_int_equal(lab_handler.most, 1);
 	LAB_UNTIL(lab_entries(lab, OUT_DLQ) == 1);
