@@ -21,6 +21,18 @@ static const struct node *node_at(const struct node *root, const char *object, c
 	return node_member(node_member(root, object), name);
 }
 
+/* A stream has the segment that is written and the one ahead of it, whatever its limit. */
+static void check_stream(struct loader *l, const struct node *root, const char *name, int64_t max)
+{
+	const int64_t least = 2 * l->config->queue.segment_bytes;
+
+	if (!config_on_kafka(l->config) && max < least)
+		caution(l, node_at(root, name, "max_bytes"),
+			"is less than two segments, which are used: %lld bytes; a smaller "
+			"/queue/segment_bytes makes it count",
+			(long long)least);
+}
+
 static void check_segments(struct loader *l, const struct node *root)
 {
 	const struct config *c = l->config;
@@ -36,6 +48,8 @@ static void check_segments(struct loader *l, const struct node *root)
 			"a body of /ingress/max_body_bytes does not fit: a segment should be %lld "
 			"bytes larger",
 			(long long)RECORD_OVERHEAD);
+	check_stream(l, root, "dlq", c->dlq.max_bytes);
+	check_stream(l, root, "quarantine", c->quarantine.max_bytes);
 }
 
 static bool same_address(const char *a, const char *b)

@@ -342,7 +342,8 @@ static void warnings_do_not_refuse(void **state)
 	files_put(f, "keys/c.key", "0123456789abcdef\n", 0644);
 	files_must_load(f,
 		"{\"ingress\":{\"max_body_bytes\":1000000},\n"
-		"\"queue\":{\"segment_bytes\":1000000},\"admin\":{\"token_file\":\"keys/none\"},\n"
+		"\"queue\":{\"segment_bytes\":1000000},\"admin\":{\"token_file\":\"keys/none\"},"
+		"\"dlq\":{\"max_bytes\":1999999},\"quarantine\":{\"max_bytes\":2000000},\n"
 		"\"sources\":{\"abc\":{\"preset\":\"github\",\"keys\":[{\"file\":\"keys/"
 		"c.key\"}]}},\n"
 		"\"routes\":[{\"name\":\"a\",\"match\":{\"source\":\"abd\"}," NONE "},\n"
@@ -357,7 +358,8 @@ static void warnings_do_not_refuse(void **state)
 	assert_true(
 		files_has(f, PROBLEM_WARNING, "/routes/2", 6, "never reached: the route \"b\""));
 	assert_true(files_has(f, PROBLEM_WARNING, "/routes/2/handler/argv/0", 6, "no program"));
-	assert_int_equal(f->report.count, 6);
+	assert_true(files_has(f, PROBLEM_WARNING, "/dlq/max_bytes", 2, "2000000 bytes"));
+	assert_int_equal(f->report.count, 7);
 }
 
 #define FILES_TEST(name) cmocka_unit_test_setup_teardown(name, files_open, files_close)
