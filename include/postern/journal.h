@@ -139,8 +139,8 @@ struct item_out {
 	struct slice topic; /* OUT_TOPIC */
 	struct slice key, headers, body;
 };
-/* Published. stream_offset: where it now stands in dlq or quarantine; what follows is the index
- * entry. */
+/* Published. stream_offset: where it now stands in dlq or quarantine, and its index entry follows
+ * from it; -1: nowhere, it was let go. */
 struct item_outok {
 	int64_t offset;
 	uint32_t n;

@@ -206,7 +206,7 @@ static enum err_code fold_outok(struct store *store, const struct item *item, st
 	enum err_code rc = out_find(store, ok->offset, ok->n, &bytes, &out, err);
 	bool entered = false;
 
-	if (rc == ERR_OK && out.target != OUT_TOPIC) {
+	if (rc == ERR_OK && out.target != OUT_TOPIC && ok->stream_offset >= 0) {
 		struct store_entry entry = entry_of(store, &out, ok->stream_offset);
 
 		rc = fold_entry(store, out.target, &entry, err);

@@ -397,6 +397,15 @@ static void not_published(struct worker *w, const struct out_work *out, const st
 		log_warn("output_delayed", log_code(err->code), log_str("text", err->text));
 }
 
+/* There was room for it when it was decided, and others took it: it pushes nobody out, and must not
+ * wait for ever either. */
+static void let_go(struct worker *w, struct out_work *out)
+{
+	worker_outs_ok(w, out, -1);
+	dropped(1);
+	worker_outs_drop(out);
+}
+
 static void publish(struct worker *w, struct out_work *out)
 {
 	struct err err = ERR_INIT;
@@ -404,17 +413,21 @@ static void publish(struct worker *w, struct out_work *out)
 
 	if (rc != ERR_OK) {
 		worker_break(w, &err);
-	} else {
-		rc = append(w, out, &err);
-		if (rc != ERR_OK) {
-			w->abroad--;
-			not_published(w, out, &err);
-		}
-	}
-	if (rc == ERR_OK)
-		w->outs.flying++;
-	else
 		put_back(w, out);
+		return;
+	}
+	rc = append(w, out, &err);
+	if (rc == ERR_OK) {
+		w->outs.flying++;
+		return;
+	}
+	w->abroad--;
+	if (rc == ERR_FULL && out->refused) {
+		let_go(w, out);
+	} else {
+		not_published(w, out, &err);
+		put_back(w, out);
+	}
 }
 
 /* The next one of a line. False: there is none that may go now. */

@@ -421,6 +421,8 @@ static void send_unusable(struct lab *lab, const char *code, const char *prefix,
 		(void)snprintf(id, sizeof(id), "%s%d", prefix, i);
 		(void)lab_send(lab, &event);
 	}
+	if (!lab->worker)
+		return;
 	lab_passed(lab);
 	LAB_UNTIL(lab_status(lab, "outputs_waiting") == 0);
 }
@@ -466,6 +468,39 @@ static void a_full_quarantine_drops_its_oldest(void **state)
 	/* refused ones find no more room than before */
 	send_unusable(lab, "BAD_SIGNATURE", "t", 50);
 	LAB_UNTIL(count_reason(lab, ERR_MALFORMED_BODY) == authentic);
+	lab_close(lab);
+}
+
+/* Many refused ones, decided at once, each with room for itself: what finds none in the end is let
+ * go, and nothing waits for room that nobody makes. */
+static void refused_ones_do_not_wait_for_room(void **state)
+{
+	const int64_t dropped = lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL);
+	struct lab *lab =
+		lab_new(LAB_CONFIG(LAB_NONE_ROUTE, "\"quarantine\": {\"max_bytes\": 400000},"));
+	struct stream_stat stat = { .bytes = 0 };
+	size_t kept;
+
+	(void)state;
+	lab->quarantine_bytes = 400000;
+	lab_start(lab);
+	while (stat.bytes < 340000) {
+		char prefix[24];
+
+		(void)snprintf(prefix, sizeof(prefix), "m%lld-", (long long)stat.bytes);
+		send_unusable(lab, "MALFORMED_BODY", prefix, 1);
+		queue_stat(lab->queue, STREAM_QUARANTINE, &stat);
+	}
+	lab_stop(lab, 2000);
+	worker_close(&lab->worker);
+	send_unusable(lab, "BAD_SIGNATURE", "s", 60);
+	lab_start(lab);
+	lab_passed(lab);
+	LAB_UNTIL(lab_status(lab, "outputs_waiting") == 0);
+	kept = count_reason(lab, ERR_BAD_SIGNATURE);
+	assert_in_range(kept, 1, 59);
+	assert_int_equal(
+		lab_count(METRIC_QUARANTINE_DROPPED, NULL, NULL) - dropped, 60 - (int64_t)kept);
 	lab_close(lab);
 }
 
@@ -689,6 +724,7 @@ int main(void)
 		cmocka_unit_test(a_full_park_pauses),
 		cmocka_unit_test(a_full_dlq_pauses_its_routes),
 		cmocka_unit_test(a_full_quarantine_drops_its_oldest),
+		cmocka_unit_test(refused_ones_do_not_wait_for_room),
 		cmocka_unit_test(a_full_ledger_pauses_and_goes_on),
 		cmocka_unit_test(a_commit_that_fails_is_made_later),
 		cmocka_unit_test(the_gauges_are_right_from_the_start),
