@@ -2,9 +2,9 @@
  * and a writer for our own small objects.
  *
  * Accepts what jansson's json_loadb(JSON_REJECT_DUPLICATES) accepts, apart from the limits below
- * and from a NUL byte behind a number or literal, which jansson overlooks; it is held to that by
- * tests/fuzz/json. A duplicate member anywhere is ERR_SYNTAX. The top level must be an object or an
- * array.
+ * and from a NUL byte behind a number or literal, which jansson overlooks; and numbers of any size,
+ * which jansson refuses beyond 64 bits or a double. It is held to that by tests/fuzz/json. A
+ * duplicate member anywhere is ERR_SYNTAX. The top level must be an object or an array.
  *
  * Owns:    nothing; results are slices of the text.
  * Threads: pure.
@@ -13,10 +13,10 @@
 
 #include "postern/buf.h"
 
-#define JSON_DEPTH_MAX 32
-#define JSON_STRUCTURE_MAX 20000 /* '{', '[' and ',' in one text */
-#define JSON_NUMBER_MAX 1024     /* bytes of one number */
-#define JSON_TEXT_MAX MIB(256)   /* bytes of one text */
+#define JSON_DEPTH_MAX 128
+#define JSON_STRUCTURE_MAX 500000 /* '{', '[' and ',' in one text */
+#define JSON_NUMBER_MAX 1024      /* bytes of one number */
+#define JSON_TEXT_MAX MIB(256)    /* bytes of one text */
 #define JSON_PATHS_MAX 64
 
 enum json_type {
@@ -25,7 +25,7 @@ enum json_type {
 	JSON_FALSE,
 	JSON_TRUE,
 	JSON_INTEGER, /* fits in int64: no dot, no exponent */
-	JSON_REAL,
+	JSON_REAL,    /* any other number */
 	JSON_STRING,
 	JSON_ARRAY,
 	JSON_OBJECT

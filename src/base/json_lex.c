@@ -1,13 +1,10 @@
 /* json_lex.c - the tokens of JSON, each checked whole.
  *
- * Strings are read eight bytes at a time until one of them needs a look. Numbers follow jansson: an
- * integer has to fit in 64 bits, a real must not overflow a double. Deliberately not here: values
- * that contain others. */
+ * Strings are read eight bytes at a time until one of them needs a look. Numbers may be as large as
+ * their sender likes: they are not converted here. Deliberately not here: values that contain
+ * others. */
 #include "base_priv.h"
 #include "json_priv.h"
-
-#include <math.h>
-#include <stdlib.h>
 
 #define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
 #define HIGH_BITS EACH(0x80)
@@ -151,42 +148,32 @@ static bool skip_digits(struct json_lexer *t)
 	return true;
 }
 
-/* Nineteen digits hold every int64, and fit in uint64. */
-static bool fits_int64(struct slice digits, bool minus)
+enum json_type json_number_type(struct slice number)
 {
+	bool minus = number.len > 0 && number.data[0] == '-';
 	uint64_t size = 0;
 
-	if (digits.len > 19)
-		return false;
-	for (size_t i = 0; i < digits.len; i++)
-		size = size * 10 + (uint64_t)(digits.data[i] - '0');
-	return size <= (uint64_t)INT64_MAX + minus;
-}
-
-/* Only a real that is written with a large exponent or hundreds of digits can overflow; the C
- * library decides about those. */
-static bool overflows(struct slice number, bool has_exponent)
-{
-	char text[JSON_NUMBER_MAX + 1];
-
-	if (!has_exponent && number.len < 300)
-		return false;
-	memcpy(text, number.data, number.len);
-	text[number.len] = '\0';
-	return isinf(strtod(text, NULL));
+	for (size_t i = minus; i < number.len; i++) {
+		if (number.data[i] < '0' || number.data[i] > '9')
+			return JSON_REAL;
+		/* Nineteen digits hold every int64, and fit in uint64. */
+		if (i - minus < 19)
+			size = size * 10 + (uint64_t)(number.data[i] - '0');
+	}
+	return number.len - minus > 19 || size > (uint64_t)INT64_MAX + minus ? JSON_REAL
+									     : JSON_INTEGER;
 }
 
 bool json_lex_number(struct json_lexer *t, struct json_value *out)
 {
 	const uint8_t *first = t->at, *digits;
 	bool minus = *t->at == '-', dot, exponent;
-	struct slice whole, number;
+	struct slice number;
 
 	t->at += minus;
 	digits = t->at;
 	if (!skip_digits(t) || (*digits == '0' && t->at - digits > 1))
 		return json_fail(t, ERR_SYNTAX, "not a number");
-	whole = (struct slice){ digits, (size_t)(t->at - digits) };
 	dot = t->at < t->end && *t->at == '.';
 	t->at += dot;
 	if (dot && !skip_digits(t))
@@ -200,11 +187,7 @@ bool json_lex_number(struct json_lexer *t, struct json_value *out)
 	number = (struct slice){ first, (size_t)(t->at - first) };
 	if (number.len > JSON_NUMBER_MAX)
 		return json_fail(t, ERR_LIMIT, "number too long");
-	if (!dot && !exponent && !fits_int64(whole, minus))
-		return json_fail(t, ERR_SYNTAX, "integer too large");
-	if ((dot || exponent) && overflows(number, exponent))
-		return json_fail(t, ERR_SYNTAX, "number too large");
-	*out = (struct json_value){ dot || exponent ? JSON_REAL : JSON_INTEGER, number, false };
+	*out = (struct json_value){ json_number_type(number), number, false };
 	return true;
 }
 

@@ -29,6 +29,8 @@ static inline void json_skip_blanks(struct json_lexer *t)
 /* t->at is behind the opening quote, and then behind the closing one. */
 bool json_lex_string(struct json_lexer *t, struct json_value *out);
 bool json_lex_number(struct json_lexer *t, struct json_value *out);
+/* Of a number that is valid. */
+enum json_type json_number_type(struct slice number);
 bool json_lex_literal(struct json_lexer *t, struct json_value *out);
 
 /* Take one character of a valid string off *raw (not empty), decoded: its bytes go to out. */

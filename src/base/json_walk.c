@@ -132,13 +132,8 @@ static enum json_type scalar_type(struct slice raw)
 	case 't': return JSON_TRUE;
 	case 'f': return JSON_FALSE;
 	case 'n': return JSON_NULL;
-	default: break;
+	default: return json_number_type(raw);
 	}
-	for (size_t i = 0; i < raw.len; i++) {
-		if (raw.data[i] == '.' || raw.data[i] == 'e' || raw.data[i] == 'E')
-			return JSON_REAL;
-	}
-	return JSON_INTEGER;
 }
 
 static void walk_scalar(struct slice s, size_t *at, struct json_value *out)

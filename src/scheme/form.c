@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#define FORM_PAIRS_MAX 20000 /* as many as JSON may have members */
+#define FORM_PAIRS_MAX 20000 /* in one query or body */
 
 static bool is_plain(struct slice s)
 {

@@ -1,6 +1,7 @@
 /* json.c - our JSON reader against jansson, on the same bytes.
  *
- * Both must agree whether a text is good, apart from our named limits. For a good text, every value
+ * Both must agree whether a text is good, apart from our named limits and from numbers that are too
+ * large for jansson. For a good text, every value
  * of jansson's tree must be found under its pointer and by walking, and be equal. Any bytes at all,
  * written as a string by our writer, must be read back by jansson. */
 #include "postern/json.h"
@@ -262,16 +263,16 @@ static void check_reader(struct slice text)
 	must(rc == err.code, "result and report agree");
 	must(rc == ERR_OK || rc == ERR_SYNTAX || rc == ERR_LIMIT, "a result that is meant");
 	must((rc == ERR_OK) == (root.type != JSON_ABSENT), "a value or a failure");
-	if (rc == ERR_OK && !tree)
+	if (rc == ERR_OK && !tree && json_error_code(&report) != json_error_numeric_overflow)
 		(void)fprintf(stderr, "jansson says: %s\n", report.text);
 	if (rc == ERR_SYNTAX && tree && !memchr(text.data, 0, text.len))
 		(void)fprintf(stderr, "we say: %s\n", err.text);
 	/* jansson loses a NUL that it has to put back, and then accepts it behind a number. */
 	if (memchr(text.data, 0, text.len))
 		must(rc != ERR_OK, "a NUL is never good");
-	else
+	else if (tree || json_error_code(&report) != json_error_numeric_overflow)
 		must(rc == ERR_LIMIT || (rc == ERR_OK) == (tree != NULL), "good for both or none");
-	if (rc == ERR_OK) {
+	if (rc == ERR_OK && tree) {
 		check_value(root, tree);
 		check_pointers(text, tree);
 	}
