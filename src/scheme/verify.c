@@ -71,11 +71,13 @@ static enum err_code read_time(struct judge *j)
 	return ERR_OK;
 }
 
-/* Exactly at the tolerance is accepted. Whole seconds are compared with whole seconds. */
+/* Exactly at the tolerance is accepted. Whole seconds are compared with whole seconds, also when
+ * they are written as a date. */
 static enum err_code check_fresh(struct judge *j)
 {
 	const struct way *w = j->way;
-	int64_t unit_ms = w->unit == UNIT_SECONDS ? 1000 : 1;
+	bool whole = w->unit == UNIT_SECONDS || (w->unit == UNIT_RFC3339 && j->time_ms % 1000 == 0);
+	int64_t unit_ms = whole ? 1000 : 1;
 	int64_t now = j->now_ms / unit_ms * unit_ms;
 	int64_t age_ms = now - j->time_ms;
 

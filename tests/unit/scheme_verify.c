@@ -142,6 +142,30 @@ static void dates_are_matched_in_full(void **state)
 	lab_close(&lab);
 }
 
+/* A sender that dates its requests to the second is not judged by a fraction that it cannot say. */
+static void dates_without_a_fraction_are_whole_seconds(void **state)
+{
+	static const struct {
+		const char *time;
+		int64_t now_ms;
+		enum err_code want;
+	} rows[] = {
+		{ "2023-11-14T22:13:20Z", (T + 300) * 1000 + 999, ERR_OK },
+		{ "2023-11-14T22:13:20Z", (T + 301) * 1000, ERR_EXPIRED },
+		{ "2023-11-14T22:13:20.001Z", (T + 300) * 1000 + 1, ERR_OK },
+		{ "2023-11-14T22:13:20.001Z", (T + 300) * 1000 + 2, ERR_EXPIRED },
+		{ "2023-11-14T22:13:20Z", (T - 60) * 1000 + 999, ERR_OK },
+		{ "2023-11-14T22:13:20Z", (T - 61) * 1000 + 999, ERR_CLOCK_SKEW },
+	};
+	struct lab lab;
+
+	(void)state;
+	lab_open(&lab, TIMED ", \"unit\": \"rfc3339\"}, " KEYS, one_key);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(judge_time(&lab, "k", rows[i].time, rows[i].now_ms), rows[i].want);
+	lab_close(&lab);
+}
+
 /* Forged and old is forged; unsigned and undated is unsigned; forged and undated is undated. */
 static void refusals_come_in_order(void **state)
 {
@@ -599,6 +623,7 @@ int main(void)
 		cmocka_unit_test(seconds_are_read_strictly_and_compared_whole),
 		cmocka_unit_test(milliseconds_count),
 		cmocka_unit_test(dates_are_matched_in_full),
+		cmocka_unit_test(dates_without_a_fraction_are_whole_seconds),
 		cmocka_unit_test(refusals_come_in_order),
 		cmocka_unit_test(a_source_sets_its_own_tolerance),
 		cmocka_unit_test(keys_are_tried_while_they_are_valid),
