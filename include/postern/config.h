@@ -132,6 +132,7 @@ struct config {
 		const char *tls_cert, *tls_key; /* absolute; NULL: plain HTTP */
 		const char
 			*tls_client_ca; /* absolute; NULL: no client is asked for a certificate */
+		unsigned tls_line;      /* of the option */
 	} ingress;
 	struct {
 		const char *listen, *worker_listen, *token_file; /* token_file absolute */
@@ -161,6 +162,10 @@ struct config {
 		int64_t max_bytes, max_age_s;
 	} spool;
 };
+
+/* Of the admin token, in bytes. */
+#define CONFIG_TOKEN_MIN 16
+#define CONFIG_TOKEN_MAX 1024
 
 /* Is the queue Kafka? */
 bool config_on_kafka(const struct config *config);

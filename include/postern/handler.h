@@ -48,6 +48,10 @@ struct handler_opts {
 };
 MUST_CHECK enum err_code handler_open(
 	const struct handler_opts *opts, struct handler **out, struct err *err);
+/* What of a route's handler can be judged before it runs: its URL, its key. ERR_CONFIG, with the
+ * problem in the report. */
+MUST_CHECK enum err_code handler_check(
+	const struct route_config *route, struct config_report *report, struct err *err);
 MUST_CHECK enum err_code handler_start(
 	struct handler *handler, struct handler_call *call, struct err *err);
 /* Every call must have come back. */

@@ -7,7 +7,7 @@
  * Threads: loops of its own, one for two cores; ingress_events_done() is the queue's callback; the
  * rest: the main thread, where nothing else is said.
  *
- * Errors:  ERR_CONFIG (schemes, keys; problems in the report), ERR_IO (listen). */
+ * Errors:  ERR_CONFIG (schemes, keys, certificates; problems in the report), ERR_IO (listen). */
 #pragma once
 
 #include "postern/clock.h"
@@ -24,6 +24,10 @@
  * ERR_CONFIG: the source's scheme or keys; ERR_SYNTAX: the record. Reads the keys; any thread. */
 MUST_CHECK enum err_code ingress_admit_again(const struct source_config *source,
 	const struct record *record, struct buf *out_headers, struct buf *out_key, struct err *err);
+
+/* Do the files of ingress.tls hold what they should? ERR_CONFIG, with the problem in the report. */
+MUST_CHECK enum err_code ingress_check_tls(
+	const struct config *config, struct config_report *report, struct err *err);
 
 struct ingress;
 /* Compiles every source. Nothing listens yet. */

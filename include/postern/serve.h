@@ -121,7 +121,8 @@ void serve_set_limits(struct serve *serve, size_t max_body_bytes, int64_t header
  * one. ERR_SYNTAX: nothing changes. */
 MUST_CHECK enum err_code serve_set_tls(
 	struct serve *serve, struct slice cert, struct slice key, struct err *err);
-/* Is this what tls_client_ca may be? ERR_SYNTAX when not. */
+/* Is this what tls_cert and tls_key, what tls_client_ca may be? ERR_SYNTAX when not. */
+MUST_CHECK enum err_code serve_check_tls(struct slice cert, struct slice key, struct err *err);
 MUST_CHECK enum err_code serve_check_client_ca(struct slice roots, struct err *err);
 /* Answer a deferred request; in tick() or turn(). Safe when the client has gone, or when the answer
  * timeout was faster: then nothing happens. */

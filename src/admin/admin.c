@@ -9,6 +9,7 @@
  * What the actions do is not here: floor 4 brings the table. */
 #include "postern/admin.h"
 
+#include "postern/config.h"
 #include "postern/crypto.h"
 #include "postern/file.h"
 #include "postern/json.h"
@@ -23,7 +24,6 @@
 #define ADMIN_TASKS_MAX 256 /* calls that wait for the action thread */
 #define ADMIN_BODY_MAX KIB(256)
 #define ADMIN_CONNECTIONS_MAX 256
-#define ADMIN_TOKEN_MAX 1024
 
 struct admin {
 	struct serve *serve;
@@ -414,14 +414,19 @@ bool admin_param(const struct admin_query *query, const char *name, struct buf *
 
 static enum err_code load_token(const char *path, struct secret *out, struct err *err)
 {
-	struct buf text = BUF_INIT(ADMIN_TOKEN_MAX);
-	enum err_code rc = file_read(path, &text, err);
+	struct buf text = BUF_INIT(CONFIG_TOKEN_MAX);
+	struct err why = ERR_INIT;
+	enum err_code rc = file_read(path, &text, &why);
 
-	if (rc == ERR_OK && text.len && text.data[text.len - 1] == '\n')
+	if (rc == ERR_NOT_FOUND)
+		rc = ERR_CONFIG;
+	if (rc != ERR_OK)
+		return err_set(err, rc, "%s", why.text);
+	if (text.len && text.data[text.len - 1] == '\n')
 		text.len--;
-	if (rc == ERR_OK && text.len < 16)
-		rc = err_set(
-			err, ERR_CONFIG, "%s: an admin token has at least 16 characters", path);
+	if (text.len < CONFIG_TOKEN_MIN)
+		rc = err_set(err, ERR_CONFIG, "%s: an admin token has at least %d characters", path,
+			CONFIG_TOKEN_MIN);
 	if (rc == ERR_OK)
 		rc = secret_set(out, buf_slice(&text), err);
 	buf_wipe(&text);

@@ -68,6 +68,11 @@ void cli_report(const char *path, const struct config_report *report, bool warni
 	buf_done(&text);
 }
 
+int cli_config_exit(enum err_code rc)
+{
+	return err_exit(rc == ERR_NOMEM ? rc : ERR_CONFIG);
+}
+
 int cli_load(const struct cli *cli, struct config_report *report, struct config **out)
 {
 	struct err err = ERR_INIT;
@@ -79,7 +84,7 @@ int cli_load(const struct cli *cli, struct config_report *report, struct config 
 		cli_report(cli->config_path, report, false);
 	else
 		(void)cli_fail(&err);
-	return err_exit(rc == ERR_NOT_FOUND ? ERR_CONFIG : rc);
+	return cli_config_exit(rc);
 }
 
 int cli_config(const struct cli *cli, bool warnings, struct config **out)

@@ -54,6 +54,8 @@ int cli_config(const struct cli *cli, bool warnings, struct config **out);
 /* The same, with what was found in the report, which is the caller's to release: errors have been
  * printed, warnings have not. */
 int cli_load(const struct cli *cli, struct config_report *report, struct config **out);
+/* The exit status of a config that could not be loaded, whether it is wrong or cannot be read. */
+int cli_config_exit(enum err_code rc);
 /* The frame of a command that needs the config: load it, work, let it go, say what failed. Gives
  * the exit status. */
 typedef enum err_code cli_work(

@@ -282,6 +282,19 @@ static enum err_code preview_verdicts(struct job *job, struct buf *base, struct 
 			    : rc;
 }
 
+/* Records are looked for in the files where no daemon runs, but only a daemon changes any: that is
+ * said also where none fits. */
+static enum err_code need_daemon(struct job *job, struct err *err)
+{
+	struct buf answer = BUF_INIT(SERVE_BODY_MAX);
+	unsigned status = 0;
+	enum err_code rc = cli_admin(
+		job->config, HALF_WORKER, "GET", "/healthz", SLICE_EMPTY, &answer, &status, err);
+
+	buf_done(&answer);
+	return rc;
+}
+
 /* Fills job->targets. Gives 0 or an exit status. */
 static int select_records(struct job *job)
 {
@@ -292,6 +305,8 @@ static int select_records(struct job *job)
 
 	if (job->cli->arg_count == 0)
 		status = ask_filters(job->cli, job->change->list_path, job->now_ms, &base);
+	if (rc == ERR_OK && status == 0 && base.len > 0 && !job->dry_run)
+		rc = need_daemon(job, &err);
 	if (rc == ERR_OK && status == 0 && base.len > 0)
 		rc = ask_each_page(job->config, buf_str(&base), add_page, job, &err);
 	if (rc == ERR_OK && status == 0 && base.len > 0)

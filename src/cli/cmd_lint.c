@@ -7,6 +7,8 @@
 #include "lines.h"
 
 #include "postern/clock.h"
+#include "postern/handler.h"
+#include "postern/ingress.h"
 #include "postern/scheme.h"
 
 #include <stdio.h>
@@ -182,6 +184,21 @@ static void lint_queue(struct linter *l)
 	config_report_done(&l->report);
 }
 
+/* What a start would refuse: certificates, keys that sign, URLs. */
+static int lint_files(struct linter *l)
+{
+	struct err err = ERR_INIT;
+	enum err_code rc = ingress_check_tls(l->config, &l->report, &err);
+
+	for (size_t i = 0; i < l->config->route_count; i++) {
+		if (rc == ERR_OK || rc == ERR_CONFIG)
+			rc = handler_check(&l->config->routes[i], &l->report, &err);
+	}
+	print_problems(l);
+	config_report_done(&l->report);
+	return rc == ERR_OK || rc == ERR_CONFIG ? 0 : cli_fail(&err);
+}
+
 static int run_lint(struct cli *cli)
 {
 	struct linter l = { .cli = cli };
@@ -193,12 +210,14 @@ static int run_lint(struct cli *cli)
 	config_report_done(&l.report);
 	if (rc == ERR_OK) {
 		lint_queue(&l);
-		status = lint_sources(&l);
+		status = lint_files(&l);
+		if (status == 0)
+			status = lint_sources(&l);
 	} else if (!l.is_invalid) { /* otherwise it has been said */
 		status = cli_fail(&err);
 	}
-	if (rc == ERR_NOT_FOUND)
-		status = err_exit(ERR_CONFIG);
+	if (status != 0 && rc != ERR_OK)
+		status = cli_config_exit(rc);
 	config_unref(&l.config);
 	if (status == 0 && (l.is_invalid || (l.is_weak && cli_get(cli, "--strict"))))
 		status = err_exit(ERR_CONFIG);

@@ -184,8 +184,8 @@ static void say_restart(struct slice answer)
 
 /* A process that runs both halves, or the only one that runs, answers for either: *out_other says
  * whether another one may be there. */
-static enum err_code reload_half(
-	const struct config *config, enum cli_half half, bool *out_other, struct err *err)
+static enum err_code reload_half(const struct cli *cli, const struct config *config,
+	enum cli_half half, bool *out_other, struct err *err)
 {
 	struct buf answer = BUF_INIT(STATUS_MAX);
 	struct json_value name;
@@ -198,7 +198,9 @@ static enum err_code reload_half(
 	*out_other = rc == ERR_OK && half == HALF_WORKER &&
 		     json_get(buf_slice(&answer), "/half", &name, NULL) == ERR_OK &&
 		     slice_eq_str(name.raw, "worker");
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && cli->json)
+		cli_out(buf_slice(&answer)); /* a line */
+	else if (rc == ERR_OK)
 		say_restart(buf_slice(&answer));
 	buf_done(&answer);
 	return rc;
@@ -209,11 +211,11 @@ static enum err_code reload_halves(
 {
 	struct err second = ERR_INIT;
 	bool other = false;
-	enum err_code rc = reload_half(config, HALF_WORKER, &other, err);
+	enum err_code rc = reload_half(cli, config, HALF_WORKER, &other, err);
 
-	(void)cli;
 	(void)ctx;
-	if (rc == ERR_OK && other && reload_half(config, HALF_INGRESS, &other, &second) != ERR_OK &&
+	if (rc == ERR_OK && other &&
+		reload_half(cli, config, HALF_INGRESS, &other, &second) != ERR_OK &&
 		second.code != ERR_UNREACHABLE)
 		rc = err_set(err, second.code, "%s", second.text);
 	if (rc == ERR_OK)
@@ -238,7 +240,7 @@ const struct command cmd_status = {
 
 const struct command cmd_reload = {
 	.words = "reload",
-	.usage = "",
+	.usage = "[--json]",
 	.summary = "make the daemon take the config as it is now; a bad one changes nothing",
 	.examples = "  postern reload\n",
 	.run = run_reload,

@@ -151,6 +151,28 @@ static void load_client_rate(struct loader *l, struct node *root)
 		fill_burst(l, limit, &l->config->ingress.client_rate);
 }
 
+static void load_tls_line(struct loader *l, const struct node *root)
+{
+	const struct node *tls = node_member(node_member(root, "ingress"), "tls");
+
+	l->config->ingress.tls_line = tls ? tls->line : 0;
+}
+
+/* The daemon refuses a token that is too short, so that nobody has to find out at its next start.
+ * One that may not be read from here is the daemon's alone. */
+static void check_token(struct loader *l, const struct node *at)
+{
+	struct buf text = BUF_INIT(CONFIG_TOKEN_MAX);
+	enum err_code rc = file_read(l->config->admin.token_file, &text, NULL);
+
+	if (rc == ERR_OK && text.len > 0 && text.data[text.len - 1] == '\n')
+		text.len--;
+	if (rc == ERR_OK && text.len < CONFIG_TOKEN_MIN)
+		problem(l, at, "an admin token has at least %d characters", CONFIG_TOKEN_MIN);
+	buf_wipe(&text);
+	buf_done(&text);
+}
+
 static void check_token_file(struct loader *l, const struct node *root)
 {
 	const struct node *at = node_member(node_member(root, "admin"), "token_file");
@@ -161,6 +183,8 @@ static void check_token_file(struct loader *l, const struct node *root)
 		check_key_file(l, at, l->config->admin.token_file);
 	else
 		caution(l, at, "there is no such file: the daemon and its commands need it");
+	if (!has_problem(l, "/admin/token_file"))
+		check_token(l, at);
 }
 
 static void load_tree(struct loader *l, struct node *root)
@@ -177,6 +201,7 @@ static void load_tree(struct loader *l, struct node *root)
 	sources = member_to_fill(root, "sources", NODE_OBJECT);
 	routes = member_to_fill(root, "routes", NODE_ARRAY);
 	load_client_rate(l, root);
+	load_tls_line(l, root);
 	load_backend(l, root);
 	if (sources)
 		load_sources(l, sources);

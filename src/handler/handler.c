@@ -21,6 +21,19 @@ enum err_code handler_open(const struct handler_opts *opts, struct handler **out
 	return backends[type]->open(opts, out, err);
 }
 
+enum err_code handler_check(
+	const struct route_config *route, struct config_report *report, struct err *err)
+{
+	struct crypto_mac *mac = NULL;
+	enum err_code rc;
+
+	if (route->handler.type != HANDLER_HTTP)
+		return ERR_OK;
+	rc = handler_http_check(route, report, &mac, err);
+	crypto_mac_close(&mac);
+	return rc;
+}
+
 enum err_code handler_start(struct handler *handler, struct handler_call *call, struct err *err)
 {
 	assert(call->event && call->done && call->attempt > 0);

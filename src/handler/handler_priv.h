@@ -32,6 +32,10 @@ MUST_CHECK enum err_code handler_idempotency_key(
 MUST_CHECK enum err_code handler_sign_key(const struct key_ref *ref, struct config_report *report,
 	struct crypto_mac **out, struct err *err);
 
+/* Can events be posted there? *out is the key that signs them, or NULL. */
+MUST_CHECK enum err_code handler_http_check(const struct route_config *route,
+	struct config_report *report, struct crypto_mac **out, struct err *err);
+
 /* ---- exec: one run of a child -------------------------------------------------------------------
  */
 

@@ -30,29 +30,39 @@ struct http_call {
 	struct header headers[HEADERS_MAX];
 };
 
+enum err_code handler_http_check(const struct route_config *route, struct config_report *report,
+	struct crypto_mac **out, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	*out = NULL;
+	if (fetch_check_url(route->handler.url, &why) != ERR_OK) {
+		if (report)
+			config_report_add(report, PROBLEM_ERROR, route->pointer, route->line,
+				"handler url: %s", why.text);
+		return err_set(err, ERR_CONFIG, "route %s: %s", route->name, why.text);
+	}
+	return handler_sign_key(&route->handler.sign_key, report, out, err);
+}
+
 static enum err_code http_open(
 	const struct handler_opts *opts, struct handler **out, struct err *err)
 {
 	const struct route_config *route = opts->route;
+	struct crypto_mac *mac = NULL;
 	struct http *http;
-	struct err why = ERR_INIT;
 	enum err_code rc;
 
 	assert(opts->fetch && route->handler.url);
-	if (fetch_check_url(route->handler.url, &why) != ERR_OK) {
-		if (opts->report)
-			config_report_add(opts->report, PROBLEM_ERROR, route->pointer, route->line,
-				"handler url: %s", why.text);
-		return err_set(err, ERR_CONFIG, "route %s: %s", route->name, why.text);
-	}
-	http = calloc(1, sizeof(*http));
-	if (!http)
-		return err_set(err, ERR_NOMEM, "no memory for a handler");
-	rc = handler_sign_key(&route->handler.sign_key, opts->report, &http->mac, err);
-	if (rc != ERR_OK) {
-		free(http);
+	rc = handler_http_check(route, opts->report, &mac, err);
+	if (rc != ERR_OK)
 		return rc;
+	http = calloc(1, sizeof(*http));
+	if (!http) {
+		crypto_mac_close(&mac);
+		return err_set(err, ERR_NOMEM, "no memory for a handler");
 	}
+	http->mac = mac;
 	http->base.ops = &handler_http;
 	http->fetch = opts->fetch;
 	http->route = route;

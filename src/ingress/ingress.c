@@ -122,6 +122,8 @@ enum err_code ingress_open(struct config *config, const struct clock *clock, str
 	stats_init(&in->stats, clock);
 	learn_init(&in->learn);
 	rc = open_parts(in, config, report, err);
+	if (rc == ERR_OK)
+		rc = ingress_check_tls(config, report, err);
 	if (rc != ERR_OK) {
 		ingress_close(&in);
 		return rc;
@@ -168,6 +170,25 @@ static enum err_code read_files(const struct config *config, struct tls_files *o
 	if (rc == ERR_OK && config->ingress.tls_client_ca)
 		rc = file_read(config->ingress.tls_client_ca, &out->client_ca, err);
 	return rc;
+}
+
+enum err_code ingress_check_tls(
+	const struct config *config, struct config_report *report, struct err *err)
+{
+	struct tls_files files;
+	struct err why = ERR_INIT;
+	enum err_code rc = read_files(config, &files, &why);
+
+	if (rc == ERR_OK && files.cert.len > 0)
+		rc = serve_check_tls(buf_slice(&files.cert), buf_slice(&files.key), &why);
+	if (rc == ERR_OK && files.client_ca.len > 0)
+		rc = serve_check_client_ca(buf_slice(&files.client_ca), &why);
+	forget_files(&files);
+	if (rc == ERR_OK || rc == ERR_NOMEM)
+		return rc == ERR_OK ? rc : err_set(err, rc, "%s", why.text);
+	config_report_add(
+		report, PROBLEM_ERROR, "/ingress/tls", config->ingress.tls_line, "%s", why.text);
+	return err_set(err, ERR_CONFIG, "/ingress/tls: %s", why.text);
 }
 
 /* Roots are read once, at the start: whether their file has become another is only told. Where the
@@ -284,6 +305,8 @@ enum err_code ingress_reload(
 	struct table *table = NULL, *old;
 	enum err_code rc = open_table(in, config, &table, report, err);
 
+	if (rc == ERR_OK)
+		rc = ingress_check_tls(config, report, err);
 	if (rc == ERR_OK)
 		rc = renew_files(in, config, err);
 	if (rc != ERR_OK) {

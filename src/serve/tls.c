@@ -205,6 +205,16 @@ bool tls_see_peer(struct request *rq, struct MHD_Connection *mc)
 	return keep_names(rq, &chain[0]);
 }
 
+enum err_code serve_check_tls(struct slice cert, struct slice key, struct err *err)
+{
+	struct tls_pair *pair = NULL;
+	enum err_code rc = pair_open(cert, key, &pair, err);
+
+	if (rc == ERR_OK)
+		pair_free(pair);
+	return rc;
+}
+
 enum err_code serve_check_client_ca(struct slice roots, struct err *err)
 {
 	gnutls_datum_t pem = datum(roots);

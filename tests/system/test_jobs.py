@@ -133,6 +133,10 @@ class WrongSecret(Kit):
         self.at.stop()
         self.assertEqual(set(self.verdicts().values()), {"MISSING_SIGNATURE"})
         self.assertEqual(self.at.cli("quarantine", "verify", "--source", "nobody").stdout, b"")
+        # Nothing is changed without a daemon, also where there would be nothing to do.
+        for command in (("quarantine", "accept"), ("quarantine", "drop"), ("dlq", "replay"), ("dlq", "drop")):
+            self.at.cli(*command, "--source", "nobody", "--yes", check=4)
+            self.at.cli(*command, "--source", "nobody", "--dry-run")
 
 
 if __name__ == "__main__":
