@@ -183,9 +183,9 @@ class Work(Crew):
             second.cli("dlq", "replay", "--source", "sw")
         for number in range(60):
             if f"evt_{number}" != dropped["event_id"]:
-                self.ended(second, f"evt_{number}", "applied")
-        states = [row["state"] for row in second.cli_json("dlq", "ls", "--all")]
-        self.assertEqual(sorted(states), ["dropped"] + ["replayed"] * 59)
+                second.wait_outcome(f"evt_{number}", "applied")  # what is shown may be a moment old
+        wanted = ["dropped"] + ["replayed"] * 59
+        self.until(lambda: sorted(row["state"] for row in second.cli_json("dlq", "ls", "--all")) == wanted, "all marked")
 
     def test_a_worker_that_is_killed_is_followed_by_another(self):
         node = self.over()
