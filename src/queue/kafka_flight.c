@@ -100,6 +100,8 @@ void flight_end_locked(struct kafka_producer *p, struct flight *flight, enum err
 {
 	lock_assert_held(&p->lock);
 	flight->record->result = result;
+	if (p->ends_together && result != ERR_OK && result != ERR_LIMIT)
+		p->is_cancelling = true;
 	p->count--;
 	p->bytes -= flight->bytes;
 	if (flight->sink)
@@ -282,7 +284,8 @@ static bool send_round_locked(struct kafka_producer *p, struct track *track)
 	struct flight *flight;
 	size_t bytes = 0;
 
-	while ((flight = track->waiting.first) != NULL && track->sent < count) {
+	while ((flight = track->waiting.first) != NULL && track->sent < count &&
+		!p->is_cancelling) {
 		bytes += flight->bytes;
 		if (track->sent > 0 && bytes > p->round_bytes)
 			break;
@@ -297,9 +300,9 @@ void producer_hand_over_locked(struct kafka_producer *p)
 	struct track *track;
 
 	lock_assert_held(&p->lock);
-	if (!p->rk || p->is_renewing || p->is_giving_up)
+	if (!p->rk || p->is_renewing || p->is_giving_up || p->is_barred)
 		return;
-	while ((track = p->ready) != NULL) {
+	while ((track = p->ready) != NULL && !p->is_cancelling) {
 		/* One that was taken in part is ready again after the last report of that. */
 		if (track->sent == 0 && !send_round_locked(p, track) && track->sent == 0)
 			return;

@@ -6,7 +6,8 @@
  *   kafka_err.c        what its errors mean
  *   kafka_topics.c     topics: create, check, count (kafka_settings.c: their settings)
  *   kafka_producer.c   records to topics, completions back (kafka_flight.c: each record's way;
- *                      kafka_poll.c: the thread, and a new handle after a fatal error)
+ *                      kafka_poll.c: the thread; kafka_handle.c: the library's handle, and a
+ *                      new one)
  *   kafka_record.c     a header block to the library's headers and back
  *   kafka_ingress.c    the ingress half as a queue
  *   kafka_spool*.c     the same with a log in front of it, for when Kafka is away; and one for what
@@ -219,10 +220,13 @@ struct kafka_target {
 	const char *topic; /* copied when it is new */
 	int32_t partition; /* or one of the above */
 	struct kafka_sink *sink;
+	uint64_t give_ups; /* kafka_producer_give_ups() when the caller chose this; 0: any time */
 };
 /* Takes the list. As queue_append(): ERR_FULL, ERR_LIMIT (larger than the topics take), ERR_SYNTAX
  * (a header block is broken), ERR_NOMEM, ERR_STOPPED, ERR_UNREACHABLE (BY_KEY before the count is
- * known); then nothing was taken. The records' bytes stay untouched until the completion. */
+ * known), ERR_UNAVAILABLE (the producer has given up since give_ups, so that this would go past
+ * what the caller does not know of yet); then nothing was taken. The records' bytes stay untouched
+ * until the completion. */
 MUST_CHECK enum err_code kafka_producer_append(struct kafka_producer *producer,
 	const struct kafka_target *target, struct record *list, struct err *err);
 /* One value without key and headers, copied, so that the caller may forget it: the journal's
@@ -230,9 +234,10 @@ MUST_CHECK enum err_code kafka_producer_append(struct kafka_producer *producer,
  * until done() returns. */
 MUST_CHECK enum err_code kafka_producer_put(struct kafka_producer *producer,
 	const struct kafka_target *target, struct slice value, struct err *err);
-/* All that it holds ends soon, whoever's it is; then it goes on. Any
- * thread. */
+/* All that it holds ends soon, whoever's it is; then it goes on. Any thread. */
 void kafka_producer_give_up(struct kafka_producer *producer);
+/* How often it did, by itself or told to, counted from 1. Any thread. */
+uint64_t kafka_producer_give_ups(struct kafka_producer *producer);
 /* Room for this many bytes more? ERR_OK, ERR_FULL, or why records could not be sent lately. */
 MUST_CHECK enum err_code kafka_producer_room(
 	struct kafka_producer *producer, size_t bytes, struct err *err);

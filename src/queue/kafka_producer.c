@@ -2,7 +2,7 @@
  *
  * A list is made ready without the lock (flights, headers, partitions), then taken or refused as a
  * whole with it. Deliberately not here: flights and the library (kafka_flight.c); reports,
- * completions, a new handle after a fatal error (kafka_poll.c). */
+ * completions (kafka_poll.c); the library's handle (kafka_handle.c). */
 #include "kafka_producer.h"
 
 #include "postern/text.h"
@@ -102,6 +102,15 @@ static enum err_code make_ready(struct kafka_producer *p, const struct kafka_tar
 	return ERR_OK;
 }
 
+static enum err_code chosen_in_time_locked(
+	const struct kafka_producer *p, const struct kafka_target *target, struct err *err)
+{
+	lock_assert_held(&p->lock);
+	if (target->give_ups == 0 || target->give_ups == p->give_ups)
+		return ERR_OK;
+	return err_set(err, ERR_UNAVAILABLE, "records before it were given up");
+}
+
 static enum err_code room_locked(
 	const struct kafka_producer *p, size_t count, size_t bytes, struct err *err)
 {
@@ -157,6 +166,8 @@ static enum err_code take(struct kafka_producer *p, const struct kafka_target *t
 
 	lock_take(&p->lock);
 	rc = room_locked(p, intent->count, intent->bytes, err);
+	if (rc == ERR_OK)
+		rc = chosen_in_time_locked(p, target, err);
 	if (rc == ERR_OK && !find_tracks_locked(p, target->topic, intent))
 		rc = err_set(err, ERR_NOMEM, "no memory for a topic");
 	if (rc == ERR_OK)
@@ -225,6 +236,16 @@ void kafka_producer_give_up(struct kafka_producer *p)
 	p->is_cancelling = true;
 	producer_wake_locked(p);
 	lock_give(&p->lock);
+}
+
+uint64_t kafka_producer_give_ups(struct kafka_producer *p)
+{
+	uint64_t count;
+
+	lock_take(&p->lock);
+	count = p->give_ups;
+	lock_give(&p->lock);
+	return count;
 }
 
 /* ---- sinks -------------------------------------------------------------------------------------
@@ -330,6 +351,7 @@ enum err_code kafka_producer_open(
 		return err_set(err, ERR_NOMEM, "no memory for a producer");
 	p->kafka = kafka;
 	p->kind = kind;
+	p->give_ups = 1;
 	p->hook = (struct kafka_hook){
 		.kafka = kafka,
 		.name = names[kind],

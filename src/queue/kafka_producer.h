@@ -1,5 +1,6 @@
-/* kafka_producer.h - the inside of the producer, for its three files: flights (kafka_flight.c),
- * what callers do (kafka_producer.c) and what its thread does (kafka_poll.c).
+/* kafka_producer.h - the inside of the producer, for its four files: flights (kafka_flight.c),
+ * what callers do (kafka_producer.c), what its thread does (kafka_poll.c), and the library's handle
+ * (kafka_handle.c).
  *
  * Every record that was taken is a flight on the track of its partition, in exactly one of its two
  * lists, both in the order of the appends: `out` (the library has it) and `waiting` (the library is
@@ -96,6 +97,8 @@ struct kafka_producer {
 	struct kafka_sink *touched, *running;
 	bool is_renewing, is_giving_up, is_stopping;
 	bool is_cancelling; /* gives up, and then goes on with a new handle */
+	bool is_barred;     /* what was given up is being told: nothing may go past it */
+	uint64_t give_ups;  /* from 1 on */
 	int64_t stop_deadline_ms;
 	struct err trouble; /* of the last record that failed */
 	int64_t trouble_ms;
@@ -133,7 +136,22 @@ void producer_trouble_locked(
 void topic_open_locked(struct kafka_producer *producer, struct topic *topic);
 
 /* kafka_poll.c */
-MUST_CHECK enum err_code producer_handle_open(struct kafka_producer *producer, struct err *err);
-void producer_handle_close(struct kafka_producer *producer);
 void *producer_run(void *arg);
 void producer_delivered(struct kafka_hook *hook, const rd_kafka_message_t *message);
+bool producer_is_broken(struct kafka_producer *producer);
+/* What was reported ends, or is kept to be sent again. */
+void producer_fold(struct kafka_producer *producer);
+/* What has ended, to its sinks; the lock is not held. */
+void producer_tell(struct kafka_producer *producer);
+/* What waited too long ends, and is told. */
+void producer_expire(struct kafka_producer *producer);
+/* All that waits on the track ends. */
+void track_end_waiting_locked(struct kafka_producer *producer, struct track *track);
+
+/* kafka_handle.c */
+MUST_CHECK enum err_code producer_handle_open(struct kafka_producer *producer, struct err *err);
+void producer_handle_close(struct kafka_producer *producer);
+/* A new handle. Without one at the end only when all is being given up. */
+void producer_renew(struct kafka_producer *producer);
+/* All that is on its way ends now, whoever's it is. */
+void producer_give_up(struct kafka_producer *producer);

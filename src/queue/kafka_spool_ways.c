@@ -174,12 +174,13 @@ static void take_back_locked(struct spool *s, struct record *list, enum err_code
 	}
 }
 
-static enum err_code send_list(struct spool *s, struct record *list)
+static enum err_code send_list(struct spool *s, struct record *list, uint64_t give_ups)
 {
 	const struct kafka_target target = {
 		.topic = s->kafka->topics[KAFKA_TOPIC_EVENTS],
 		.partition = KAFKA_BY_KEY,
 		.sink = &s->direct_sink,
+		.give_ups = give_ups,
 	};
 	struct err err = ERR_INIT;
 	enum err_code rc = kafka_refusal(s->kafka, &err);
@@ -190,9 +191,10 @@ static enum err_code send_list(struct spool *s, struct record *list)
 	return rc;
 }
 
-static void send_direct(struct spool *s, struct record *list)
+/* The way was chosen after so many. */
+static void send_direct(struct spool *s, struct record *list, uint64_t give_ups)
 {
-	const enum err_code rc = send_list(s, list);
+	const enum err_code rc = send_list(s, list, give_ups);
 
 	if (rc == ERR_OK)
 		return;
@@ -240,7 +242,7 @@ void spool_return_locked(struct spool *s, struct spool_slot *slot)
 		slot->direct++;
 		s->direct++;
 	}
-	rc = send_list(s, list);
+	rc = send_list(s, list, 0);
 	if (rc != ERR_OK)
 		take_back_locked(s, list, rc);
 }
@@ -353,6 +355,7 @@ enum err_code spool_check_size(const struct spool *s, size_t bytes, struct err *
 
 enum err_code spool_take(struct spool *s, struct record *list, struct err *err)
 {
+	const uint64_t give_ups = kafka_producer_give_ups(s->kafka->producers[KAFKA_KIND_EVENTS]);
 	const bool kafka_away = kafka_is_away(s->kafka);
 	enum err_code rc = ERR_OK;
 	struct record_list direct;
@@ -371,7 +374,7 @@ enum err_code spool_take(struct spool *s, struct record *list, struct err *err)
 	}
 	lock_give(&s->lock);
 	if (direct.first)
-		send_direct(s, direct.first);
+		send_direct(s, direct.first, give_ups);
 	return rc;
 }
 

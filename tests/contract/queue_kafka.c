@@ -439,7 +439,7 @@ static void close_sends_what_it_can(void **state)
 static void close_completes_what_it_cannot_send(void **state)
 {
 	struct kafka_sink own;
-	const struct kafka_target target = { KIT_TOPIC, 0, &own };
+	const struct kafka_target target = { KIT_TOPIC, 0, &own, 0 };
 	struct err err = ERR_INIT;
 	struct kit_sink seen;
 	int64_t before;
@@ -471,6 +471,93 @@ static void close_completes_what_it_cannot_send(void **state)
 	append(&h, 11, 5, 1);
 	expect_results(&h, 1, 5, ERR_OK);
 	kit_sink_done(&seen);
+	house_done(&h);
+}
+
+/* It would go past what its caller does not know of yet. */
+static void what_was_chosen_before_a_give_up_is_refused(void **state)
+{
+	struct kafka_sink own;
+	struct kafka_target target = { KIT_TOPIC, 0, &own, 0 };
+	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
+	struct err err = ERR_INIT;
+	struct record *list;
+	struct kit_sink seen;
+	struct house h;
+
+	(void)state;
+	house_settled(&h);
+	kit_sink_init(&seen);
+	kafka_sink_open(&own, kit_sink_put, &seen);
+	target.give_ups = kafka_producer_give_ups(producer_of(&h));
+	kafka_producer_give_up(producer_of(&h));
+	while (kafka_producer_give_ups(producer_of(&h)) == target.give_ups) {
+		assert_true(kit_now_ms() < deadline);
+		kit_pause();
+	}
+	list = kafka_kit_list(0, 1, 100, 1);
+	assert_int_equal(
+		kafka_producer_append(producer_of(&h), &target, list, &err), ERR_UNAVAILABLE);
+	target.give_ups = kafka_producer_give_ups(producer_of(&h));
+	assert_int_equal(kafka_producer_append(producer_of(&h), &target, list, &err), ERR_OK);
+	kit_sink_wait(&seen, 1);
+	assert_int_equal(kit_sink_at(&seen, 0).result, ERR_OK);
+	kafka_sink_close(producer_of(&h), &own, deadline);
+	kit_sink_done(&seen);
+	house_done(&h);
+}
+
+struct slow_sink {
+	struct kafka_producer *producer;
+	struct kit_sink seen;
+};
+
+/* Slow to learn of a failure, as a busy thread may be; then it does what the spool does. */
+static void learn_slowly(void *ctx, struct record *list)
+{
+	const int64_t until = kit_now_ms() + 300;
+	struct slow_sink *sink = ctx;
+	bool failed = false;
+
+	for (const struct record *r = list; r; r = r->next)
+		failed |= r->result != ERR_OK;
+	while (failed && kit_now_ms() < until)
+		kit_pause();
+	if (failed)
+		kafka_producer_give_up(sink->producer);
+	kit_sink_put(&sink->seen, list);
+}
+
+/* With a spool behind it, a record that failed is not overtaken by those behind it. */
+static void what_failed_is_not_overtaken(void **state)
+{
+	struct kafka_sink own;
+	const struct kafka_target target = { KIT_TOPIC, 0, &own, 0 };
+	struct err err = ERR_INIT;
+	struct slow_sink sink;
+	struct house h;
+
+	(void)state;
+	kafka_kit_init(&h.kit, 1);
+	kafka_kit_topics(&h.kit);
+	h.kit.opts.spools = true;
+	house_open(&h);
+	kafka_kit_settle(&h.kit);
+	sink.producer = producer_of(&h);
+	kit_sink_init(&sink.seen);
+	kafka_sink_open(&own, learn_slowly, &sink);
+	rd_kafka_mock_push_request_errors(
+		h.kit.cluster, KIT_PRODUCE, 1, RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
+	assert_int_equal(
+		kafka_producer_append(sink.producer, &target, kafka_kit_list(0, 10, 100, 1), &err),
+		ERR_OK);
+	kit_sink_wait(&sink.seen, 10);
+	assert_int_equal(kit_sink_at(&sink.seen, 0).result, ERR_OUTCOME_UNKNOWN);
+	for (size_t i = 1; i < 10; i++)
+		assert_int_equal(kit_sink_at(&sink.seen, i).result, ERR_UNAVAILABLE);
+	assert_int_equal(kafka_kit_messages(&h.kit), 0);
+	kafka_sink_close(sink.producer, &own, kit_now_ms() + KIT_WAIT_MS);
+	kit_sink_done(&sink.seen);
 	house_done(&h);
 }
 
@@ -578,7 +665,7 @@ static void counts_that_differ_are_refused(void **state)
 static void values_are_put_and_may_be_forgotten(void **state)
 {
 	struct kafka_sink sink;
-	struct kafka_target target = { KIT_TOPIC ".journal", 2, &sink };
+	struct kafka_target target = { KIT_TOPIC ".journal", 2, &sink, 0 };
 	struct kafka_producer *journal;
 	struct kit_sink seen;
 	struct err err = ERR_INIT;
@@ -633,7 +720,7 @@ static void values_complete_as_records(void **state)
 {
 	struct put_seen seen = { .count = 0 };
 	struct kafka_sink sink;
-	struct kafka_target target = { KIT_TOPIC ".journal", 1, &sink };
+	struct kafka_target target = { KIT_TOPIC ".journal", 1, &sink, 0 };
 	struct kafka_producer *journal;
 	struct err err = ERR_INIT;
 	struct kafka_kit kit;
@@ -676,6 +763,8 @@ int main(void)
 		cmocka_unit_test(a_full_queue_refuses),
 		cmocka_unit_test(close_sends_what_it_can),
 		cmocka_unit_test(close_completes_what_it_cannot_send),
+		cmocka_unit_test(what_was_chosen_before_a_give_up_is_refused),
+		cmocka_unit_test(what_failed_is_not_overtaken),
 		cmocka_unit_test(before_it_is_settled_nothing_is_taken),
 		cmocka_unit_test(readiness_follows_the_brokers),
 		cmocka_unit_test(counts_that_differ_are_refused),
