@@ -100,6 +100,8 @@ void flight_end_locked(struct kafka_producer *p, struct flight *flight, enum err
 {
 	lock_assert_held(&p->lock);
 	flight->record->result = result;
+	if (flight->sink && flight->sink->keeps_order && result != ERR_OK)
+		flight->sink->has_failed = true;
 	if (p->ends_together && result != ERR_OK && result != ERR_LIMIT)
 		p->is_cancelling = true;
 	p->count--;
@@ -284,6 +286,7 @@ static bool send_round_locked(struct kafka_producer *p, struct track *track)
 	struct flight *flight;
 	size_t bytes = 0;
 
+	track->lacks_offsets = false;
 	while ((flight = track->waiting.first) != NULL && track->sent < count &&
 		!p->is_cancelling) {
 		bytes += flight->bytes;

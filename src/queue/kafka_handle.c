@@ -299,10 +299,8 @@ static bool has_some(struct kafka_producer *p)
  * who goes on afterwards gets all of it back first, and a new handle. */
 void producer_give_up(struct kafka_producer *p)
 {
-	const bool had_some = has_some(p);
-
 	drain(p);
-	if (had_some && (is_cancelling(p) || sent_now(p) > 0)) {
+	if (has_some(p)) {
 		producer_handle_close(p);
 		p->report_count = 0;
 	}

@@ -22,7 +22,8 @@ bool producer_is_broken(struct kafka_producer *p)
 
 /* Success without an offset is how the library reports a sequence that the broker calls a
  * duplicate. A broker that saw a later request of a fresh producer first says so of the earlier one
- * too, though it never took it: then the record is lost, and must not be acknowledged. */
+ * too, though it never took it: then the record is lost, and must not be acknowledged. Nor must
+ * those behind it in its request: the library counts their offsets on from the -1 of the first. */
 static enum err_code result_of(const struct report *report)
 {
 	if (report->code == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -42,7 +43,15 @@ void track_end_waiting_locked(struct kafka_producer *p, struct track *track)
 	}
 }
 
-static void fold_one_locked(struct kafka_producer *p, const struct report *report, bool broken)
+/* The first of a request is reported first. */
+static void check_offset_locked(struct track *track, struct report *report)
+{
+	track->lacks_offsets |= report->code == RD_KAFKA_RESP_ERR_NO_ERROR && report->offset < 0;
+	if (track->lacks_offsets)
+		report->offset = -1;
+}
+
+static void fold_one_locked(struct kafka_producer *p, struct report *report, bool broken)
 {
 	struct flight *flight = report->flight;
 	struct record *record = flight->record;
@@ -54,6 +63,7 @@ static void fold_one_locked(struct kafka_producer *p, const struct report *repor
 	track->sent--;
 	p->sent--;
 	track_ready_locked(p, track);
+	check_offset_locked(track, report);
 	if (report->code != RD_KAFKA_RESP_ERR_NO_ERROR &&
 		(p->is_cancelling || (broken && !p->is_giving_up))) {
 		flight->is_again = true;

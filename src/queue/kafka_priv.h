@@ -193,8 +193,8 @@ struct kafka_sink {
 	void *ctx;
 	struct metric *metric_appends; /* counts those that are ERR_OK; NULL: does not */
 	bool tells_refusals;           /* ERR_LIMIT in place of ERR_UNAVAILABLE: kafka_refuses() */
-	/* What waits behind one that failed, in its partition, fails too: it must not overtake. The
-	 * producer is the sink's alone. */
+	/* What waits behind one that failed, in its partition, fails too: it must not overtake. Nor
+	 * is anything more taken until kafka_sink_again(). The producer is the sink's alone. */
 	bool keeps_order;
 	/* The producer's, guarded by its lock. */
 	struct record *list, **tail; /* completed in this round */
@@ -202,7 +202,8 @@ struct kafka_sink {
 	size_t ended;                /* how many those are */
 	struct kafka_sink *touched;  /* next of those with a list */
 	bool is_touched;
-	size_t out; /* appended, and done() has not returned */
+	bool has_failed; /* keeps_order: one did */
+	size_t out;      /* appended, and done() has not returned */
 };
 void kafka_sink_open(struct kafka_sink *sink, queue_done_fn *done, void *ctx);
 /* Waits until all of its records have completed and done() has returned; at deadline_ms
@@ -210,6 +211,8 @@ void kafka_sink_open(struct kafka_sink *sink, queue_done_fn *done, void *ctx);
  * repeated. */
 void kafka_sink_close(
 	struct kafka_producer *producer, struct kafka_sink *sink, int64_t deadline_ms);
+/* keeps_order: who appends knows of all that failed, and has nothing on its way. */
+void kafka_sink_again(struct kafka_producer *producer, struct kafka_sink *sink);
 /* For a sink of kafka_producer_put() alone: no done() is running and none will come. What was put
  * may be sent yet. */
 void kafka_sink_forget(struct kafka_producer *producer, struct kafka_sink *sink);
@@ -224,9 +227,9 @@ struct kafka_target {
 };
 /* Takes the list. As queue_append(): ERR_FULL, ERR_LIMIT (larger than the topics take), ERR_SYNTAX
  * (a header block is broken), ERR_NOMEM, ERR_STOPPED, ERR_UNREACHABLE (BY_KEY before the count is
- * known), ERR_UNAVAILABLE (the producer has given up since give_ups, so that this would go past
- * what the caller does not know of yet); then nothing was taken. The records' bytes stay untouched
- * until the completion. */
+ * known), ERR_UNAVAILABLE (the producer has given up since give_ups, or a sink that keeps_order
+ * has one that failed, so that this would go past what the caller does not know of yet); then
+ * nothing was taken. The records' bytes stay untouched until the completion. */
 MUST_CHECK enum err_code kafka_producer_append(struct kafka_producer *producer,
 	const struct kafka_target *target, struct record *list, struct err *err);
 /* One value without key and headers, copied, so that the caller may forget it: the journal's

@@ -106,9 +106,11 @@ static enum err_code chosen_in_time_locked(
 	const struct kafka_producer *p, const struct kafka_target *target, struct err *err)
 {
 	lock_assert_held(&p->lock);
-	if (target->give_ups == 0 || target->give_ups == p->give_ups)
-		return ERR_OK;
-	return err_set(err, ERR_UNAVAILABLE, "records before it were given up");
+	if (target->give_ups != 0 && target->give_ups != p->give_ups)
+		return err_set(err, ERR_UNAVAILABLE, "records before it were given up");
+	if (target->sink && target->sink->has_failed)
+		return err_set(err, ERR_UNAVAILABLE, "a record before it failed");
+	return ERR_OK;
 }
 
 static enum err_code room_locked(
@@ -269,6 +271,13 @@ void kafka_sink_close(struct kafka_producer *p, struct kafka_sink *sink, int64_t
 		}
 		deadline_ms = -1;
 	}
+	lock_give(&p->lock);
+}
+
+void kafka_sink_again(struct kafka_producer *p, struct kafka_sink *sink)
+{
+	lock_take(&p->lock);
+	sink->has_failed = false;
 	lock_give(&p->lock);
 }
 

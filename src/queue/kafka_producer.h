@@ -54,7 +54,8 @@ struct track {
 	struct flights out, waiting;
 	size_t sent; /* in out and not reported yet */
 	bool is_ready;
-	bool is_proven; /* by an offset, until something fails or proven_ms is long ago */
+	bool is_proven;     /* by an offset, until something fails or proven_ms is long ago */
+	bool lacks_offsets; /* the rest of the round: the broker told none for one before it */
 	int64_t proven_ms;
 };
 

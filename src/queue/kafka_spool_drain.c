@@ -129,8 +129,8 @@ bool spool_send(struct spool *s, struct record *list, size_t count)
 	s->alone = NULL;
 	spool_changed_locked(s);
 	lock_give(&s->lock);
-	if (is_lasting(rc))
-		return false;
+	if (is_lasting(rc) || rc == ERR_UNAVAILABLE)
+		return false; /* what that is about is told, or will be */
 	if (rc != ERR_FULL)
 		log_error("spool_drain_failed", log_code(rc), log_str("text", err.text));
 	s->retry_ms = kafka_now_ms(s->kafka) + RETRY_MS;
@@ -390,7 +390,10 @@ static bool step(struct spool *s)
 	lock_give(&s->lock);
 	if (!must_resend)
 		return send_next(s);
-	if (in_flight == 0 && !spool_aside_step(s))
+	if (in_flight > 0)
+		return false;
+	kafka_sink_again(s->drain, &s->drain_sink);
+	if (!spool_aside_step(s))
 		resend(s);
 	return false;
 }

@@ -1,6 +1,7 @@
 /* queue_kafka.c - the ingress half over Kafka, against librdkafka's mock cluster: appends and their
  * completions, order within a partition, what errors become, fatal errors, limits, close.
- * Deliberately not here: topics and their settings (queue_kafka_broker.c, on a real broker), lanes.
+ * Deliberately not here: what must not go past a failure (queue_kafka_order.c), topics and their
+ * settings (queue_kafka_broker.c, on a real broker), lanes.
  */
 #include "support/kafka_kit.h"
 
@@ -249,6 +250,28 @@ static void a_duplicate_without_an_offset_is_not_known(void **state)
 	house_done(&h);
 }
 
+/* The library counts on from there: the second would have offset 0. */
+static void nor_are_those_behind_it_in_its_request(void **state)
+{
+	struct house h;
+
+	(void)state;
+	kafka_kit_init(&h.kit, 1);
+	kafka_kit_topics(&h.kit);
+	kafka_kit_property(&h.kit, "linger.ms", "20"); /* so that it is one request */
+	house_open(&h);
+	kafka_kit_settle(&h.kit);
+	append(&h, 0, 1, 1);
+	expect_results(&h, 0, 1, ERR_OK);
+	rd_kafka_mock_push_request_errors(
+		h.kit.cluster, KIT_PRODUCE, 1, RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
+	append(&h, 1, 10, 1);
+	expect_results(&h, 1, 10, ERR_OUTCOME_UNKNOWN);
+	append(&h, 11, 10, 1);
+	expect_results(&h, 11, 10, ERR_OK);
+	house_done(&h);
+}
+
 static void a_broker_that_refuses_a_size_loses_that_record_alone(void **state)
 {
 	struct err err = ERR_INIT;
@@ -474,93 +497,6 @@ static void close_completes_what_it_cannot_send(void **state)
 	house_done(&h);
 }
 
-/* It would go past what its caller does not know of yet. */
-static void what_was_chosen_before_a_give_up_is_refused(void **state)
-{
-	struct kafka_sink own;
-	struct kafka_target target = { KIT_TOPIC, 0, &own, 0 };
-	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
-	struct err err = ERR_INIT;
-	struct record *list;
-	struct kit_sink seen;
-	struct house h;
-
-	(void)state;
-	house_settled(&h);
-	kit_sink_init(&seen);
-	kafka_sink_open(&own, kit_sink_put, &seen);
-	target.give_ups = kafka_producer_give_ups(producer_of(&h));
-	kafka_producer_give_up(producer_of(&h));
-	while (kafka_producer_give_ups(producer_of(&h)) == target.give_ups) {
-		assert_true(kit_now_ms() < deadline);
-		kit_pause();
-	}
-	list = kafka_kit_list(0, 1, 100, 1);
-	assert_int_equal(
-		kafka_producer_append(producer_of(&h), &target, list, &err), ERR_UNAVAILABLE);
-	target.give_ups = kafka_producer_give_ups(producer_of(&h));
-	assert_int_equal(kafka_producer_append(producer_of(&h), &target, list, &err), ERR_OK);
-	kit_sink_wait(&seen, 1);
-	assert_int_equal(kit_sink_at(&seen, 0).result, ERR_OK);
-	kafka_sink_close(producer_of(&h), &own, deadline);
-	kit_sink_done(&seen);
-	house_done(&h);
-}
-
-struct slow_sink {
-	struct kafka_producer *producer;
-	struct kit_sink seen;
-};
-
-/* Slow to learn of a failure, as a busy thread may be; then it does what the spool does. */
-static void learn_slowly(void *ctx, struct record *list)
-{
-	const int64_t until = kit_now_ms() + 300;
-	struct slow_sink *sink = ctx;
-	bool failed = false;
-
-	for (const struct record *r = list; r; r = r->next)
-		failed |= r->result != ERR_OK;
-	while (failed && kit_now_ms() < until)
-		kit_pause();
-	if (failed)
-		kafka_producer_give_up(sink->producer);
-	kit_sink_put(&sink->seen, list);
-}
-
-/* With a spool behind it, a record that failed is not overtaken by those behind it. */
-static void what_failed_is_not_overtaken(void **state)
-{
-	struct kafka_sink own;
-	const struct kafka_target target = { KIT_TOPIC, 0, &own, 0 };
-	struct err err = ERR_INIT;
-	struct slow_sink sink;
-	struct house h;
-
-	(void)state;
-	kafka_kit_init(&h.kit, 1);
-	kafka_kit_topics(&h.kit);
-	h.kit.opts.spools = true;
-	house_open(&h);
-	kafka_kit_settle(&h.kit);
-	sink.producer = producer_of(&h);
-	kit_sink_init(&sink.seen);
-	kafka_sink_open(&own, learn_slowly, &sink);
-	rd_kafka_mock_push_request_errors(
-		h.kit.cluster, KIT_PRODUCE, 1, RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
-	assert_int_equal(
-		kafka_producer_append(sink.producer, &target, kafka_kit_list(0, 10, 100, 1), &err),
-		ERR_OK);
-	kit_sink_wait(&sink.seen, 10);
-	assert_int_equal(kit_sink_at(&sink.seen, 0).result, ERR_OUTCOME_UNKNOWN);
-	for (size_t i = 1; i < 10; i++)
-		assert_int_equal(kit_sink_at(&sink.seen, i).result, ERR_UNAVAILABLE);
-	assert_int_equal(kafka_kit_messages(&h.kit), 0);
-	kafka_sink_close(sink.producer, &own, kit_now_ms() + KIT_WAIT_MS);
-	kit_sink_done(&sink.seen);
-	house_done(&h);
-}
-
 static void before_it_is_settled_nothing_is_taken(void **state)
 {
 	struct err err = ERR_INIT;
@@ -754,6 +690,7 @@ int main(void)
 		cmocka_unit_test(errors_that_pass_are_not_seen),
 		cmocka_unit_test(nothing_is_sent_behind_the_first_record_of_a_producer),
 		cmocka_unit_test(a_duplicate_without_an_offset_is_not_known),
+		cmocka_unit_test(nor_are_those_behind_it_in_its_request),
 		cmocka_unit_test(a_broker_that_refuses_a_size_loses_that_record_alone),
 		cmocka_unit_test(without_a_broker_a_record_surely_is_not_there),
 		cmocka_unit_test(an_answer_that_does_not_come_is_not_known),
@@ -763,8 +700,6 @@ int main(void)
 		cmocka_unit_test(a_full_queue_refuses),
 		cmocka_unit_test(close_sends_what_it_can),
 		cmocka_unit_test(close_completes_what_it_cannot_send),
-		cmocka_unit_test(what_was_chosen_before_a_give_up_is_refused),
-		cmocka_unit_test(what_failed_is_not_overtaken),
 		cmocka_unit_test(before_it_is_settled_nothing_is_taken),
 		cmocka_unit_test(readiness_follows_the_brokers),
 		cmocka_unit_test(counts_that_differ_are_refused),

@@ -205,6 +205,28 @@ static void a_busy_partition_returns(void **state)
 	house_done(&h);
 }
 
+/* What is left in the log takes two rounds, or three. */
+static void a_distant_broker_is_returned_to(void **state)
+{
+	const int64_t deadline = kit_now_ms() + KIT_WAIT_MS;
+	uint64_t number = 50;
+	struct house h;
+
+	(void)state;
+	house_init(&h);
+	(void)rd_kafka_mock_broker_set_rtt(h.kit.cluster, 1, 300);
+	house_open(&h);
+	append(&h, 0, number);
+	kafka_kit_settle(&h.kit);
+	for (; stat_of(&h).records > 0 && kit_now_ms() < deadline; number += 5) {
+		append(&h, number, 5);
+		pause_ms(10);
+	}
+	assert_int_equal(stat_of(&h).records, 0);
+	expect_results(&h, 0, number, ERR_OK);
+	house_done(&h);
+}
+
 static void what_may_not_be_spooled_fails_as_before(void **state)
 {
 	struct house h;
@@ -514,6 +536,7 @@ int main(void)
 		cmocka_unit_test(kafka_goes_and_comes_under_load),
 		cmocka_unit_test(a_trickle_does_not_keep_the_producer_away),
 		cmocka_unit_test(a_busy_partition_returns),
+		cmocka_unit_test(a_distant_broker_is_returned_to),
 		cmocka_unit_test(what_may_not_be_spooled_fails_as_before),
 		cmocka_unit_test(a_refusal_is_not_spooled),
 		cmocka_unit_test(a_result_that_is_not_known_is_spooled),
