@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define NAME_DIGITS 20
+#define UNCACHE_STEP ((int64_t)MIB(1))
 
 void seglog_list_done(struct seglog_list *list)
 {
@@ -154,6 +155,16 @@ ssize_t seglog_pread(int fd, uint8_t *out, size_t len, int64_t at)
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+void seglog_uncache(int fd, int64_t *uncached, int64_t until)
+{
+	until -= until % UNCACHE_STEP;
+	if (until <= *uncached)
+		return;
+	/* From the start: a block of pages that lay across the last `until` goes now. */
+	(void)posix_fadvise(fd, 0, until, POSIX_FADV_DONTNEED);
+	*uncached = until;
 }
 
 int seglog_pwrite(

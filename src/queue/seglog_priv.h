@@ -43,6 +43,11 @@ MUST_CHECK enum err_code seglog_segment_open(const struct seglog *log, int64_t f
 	struct seglog_head *out_head, int64_t *out_bytes, struct err *err);
 /* All of it; fewer bytes than asked only at the end of the file. -1: errno. */
 ssize_t seglog_pread(int fd, uint8_t *out, size_t len, int64_t at);
+/* What lies before `until` leaves the page cache, in large steps. A record is written once and read
+ * once, a moment later: its pages would only push out others that are worth more, the store's first
+ * of all; and a page that is new to a machine costs more than the copy into it. Who comes late
+ * reads from the disk. uncached: up to where it was done, 0 for a file that was just opened. */
+void seglog_uncache(int fd, int64_t *uncached, int64_t until);
 /* 0 or errno. *out_done: how many bytes the file may have got. */
 int seglog_pwrite(
 	const struct seglog_io *io, int fd, struct slice data, int64_t at, size_t *out_done);
@@ -141,6 +146,7 @@ struct seglog {
 	uint64_t salt;
 	int64_t next, at, bytes; /* next offset, byte in the file, size of the file */
 	int64_t last_time_ms;
+	int64_t uncached; /* byte in the file: those before it were taken out of the page cache */
 	uint8_t *group;
 	size_t group_cap;
 	unsigned pause_us, since_probe;

@@ -22,6 +22,8 @@
 #define BATCH_MAX MIB(16)
 #define KEEP_BATCHES 2        /* released memory that is kept for the next batches */
 #define KEEP_BATCH_MAX MIB(4) /* but no more than this each */
+/* Of what was read, in the page cache: the writer goes on in the last page. */
+#define STAYS ((int64_t)MIB(1))
 
 struct held {
 	struct seglog_reader *reader;
@@ -37,6 +39,7 @@ struct seglog_reader {
 	int64_t first, bytes;
 	uint64_t salt;
 	int64_t offset, at; /* a frame begins here */
+	int64_t uncached;
 	struct held *kept;
 	size_t kept_count;
 };
@@ -181,13 +184,16 @@ static enum err_code open_place(
 	rc = seglog_segment_open(log, place->first, &fd, &head, &bytes, err);
 	if (rc != ERR_OK)
 		return rc;
-	if (r->fd >= 0)
+	if (r->fd >= 0) {
+		seglog_uncache(r->fd, &r->uncached, r->at);
 		(void)close(r->fd);
+	}
 	r->fd = fd;
 	r->first = r->offset = head.first;
 	r->bytes = bytes;
 	r->salt = head.salt;
 	r->at = SEGLOG_HEAD;
+	r->uncached = 0;
 	return ERR_OK;
 }
 
@@ -355,6 +361,7 @@ static enum have fill(struct seglog_reader *r, struct held *held, int64_t limit,
 		count++;
 	}
 	r->at += (int64_t)from;
+	seglog_uncache(r->fd, &r->uncached, r->at - STAYS);
 	*out_count = count;
 	return have;
 }

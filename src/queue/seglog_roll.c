@@ -91,6 +91,7 @@ static enum err_code enter(struct seglog *log, int fd, int64_t bytes, struct err
 	log->fd = fd;
 	log->bytes = bytes;
 	log->at = SEGLOG_HEAD;
+	log->uncached = 0;
 	seglog_shared_changed(&log->shared);
 	return ERR_OK;
 }

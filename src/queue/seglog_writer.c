@@ -20,6 +20,8 @@
 #define PAUSE_STEP_US 40
 #define PAUSE_FROM 4   /* records pending: with fewer nobody waits for more */
 #define PROBE_EVERY 64 /* groups between two looks whether a pause would pay now */
+/* Of what was written last, in the page cache: a worker that keeps up finds it there. */
+#define CACHED ((int64_t)MIB(8))
 
 /* Records that wait; 0 when stopping, so that nobody waits for more. */
 static size_t pending(struct seglog *log)
@@ -222,6 +224,8 @@ static struct record *write_group(struct seglog *log, struct record *list)
 		last = last->next;
 	last->next = NULL;
 	complete(log, group.list, rc);
+	if (rc == ERR_OK)
+		seglog_uncache(log->fd, &log->uncached, log->at - CACHED);
 	return group.rest;
 }
 
@@ -242,6 +246,8 @@ void *seglog_writer_run(void *arg)
 			struct err err = ERR_INIT;
 
 			if (!fits(log, list)) {
+				if (log->fd >= 0)
+					seglog_uncache(log->fd, &log->uncached, log->at);
 				seglog_abandon(log); /* it is full, and durable to its end */
 				if (seglog_roll(log, &err) != ERR_OK) {
 					complete(log, list, ERR_UNAVAILABLE);

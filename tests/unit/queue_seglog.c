@@ -5,6 +5,11 @@
  * (queue_seglog_processes.c). */
 #include "support/seglog_kit.h"
 
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+
 /* Byte in the file of the frame number n (from 0) of a segment with bodies of one size. */
 static off_t frame_at(size_t n, uint64_t number, size_t body_len)
 {
@@ -538,6 +543,51 @@ static void a_spare_of_another_size_is_replaced(void **state)
 	kit_log_done(&k);
 }
 
+/* Bytes of the first `len` of the segment that are in the page cache. */
+static size_t cached(struct kit_log *k, int64_t first, size_t len)
+{
+	static unsigned char there[MIB(32) / KIB(4)];
+	int fd = kit_segment_fd(k, first);
+	size_t count = 0;
+	void *map;
+
+	assert_true(len <= MIB(32));
+	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mincore(map, len, there), 0);
+	for (size_t i = 0; i < len / KIB(4); i++)
+		count += there[i] & 1u;
+	(void)munmap(map, len);
+	(void)close(fd);
+	return count * KIB(4);
+}
+
+/* What was written longer ago, and what was read; some pages are in a block with ones that stay. */
+static void the_page_cache_is_left_to_others(void **state)
+{
+	struct statfs fs;
+	struct kit_log k;
+
+	(void)state;
+	kit_log_init(&k);
+	assert_int_equal(statfs(k.root, &fs), 0);
+	if (fs.f_type == TMPFS_MAGIC) { /* there is nothing but the cache */
+		kit_log_done(&k);
+		skip();
+	}
+	k.opts.segment_bytes = MIB(32);
+	k.opts.limits.max_bytes = MIB(64);
+	kit_log_open(&k);
+	kit_log_append(&k, 0, 48, KIB(512));
+	assert_true(cached(&k, 0, MIB(24)) >= MIB(6));
+	assert_true(cached(&k, 0, MIB(13)) <= MIB(4));
+	kit_log_expect(&k, 0, 0, 48, KIB(512));
+	assert_true(cached(&k, 0, MIB(21)) <= MIB(4));
+	kit_log_append(&k, 48, 40, KIB(512));
+	assert_true(cached(&k, 0, MIB(32)) <= MIB(4));
+	kit_log_done(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -561,6 +611,7 @@ int main(void)
 		cmocka_unit_test(a_short_disk_takes_done_segments_first),
 		cmocka_unit_test(read_only_creates_nothing_and_reads_what_is_there),
 		cmocka_unit_test(a_spare_of_another_size_is_replaced),
+		cmocka_unit_test(the_page_cache_is_left_to_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
