@@ -37,6 +37,7 @@ enum err_code producer_handle_open(struct kafka_producer *p, struct err *err)
 	lock_take(&p->lock);
 	p->rk = rk;
 	p->queue = rd_kafka_queue_get_main(rk);
+	p->opened_ms = kafka_now_ms(p->kafka);
 	tracks_doubt_locked(p);
 	for (struct topic *topic = p->topics; topic; topic = topic->next)
 		topic_open_locked(p, topic);
@@ -249,6 +250,7 @@ static void renewing(struct kafka_producer *p, bool is)
 {
 	lock_take(&p->lock);
 	p->is_renewing = is;
+	p->opened_ms = kafka_now_ms(p->kafka);
 	cond_broadcast(&p->changed);
 	lock_give(&p->lock);
 }

@@ -12,6 +12,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define YOUNG_MS 2000
+
 /* ---- reports -----------------------------------------------------------------------------------
  */
 
@@ -193,12 +195,19 @@ static bool is_any_over_locked(struct kafka_producer *p, int64_t now_ms)
 	return false;
 }
 
+/* Before its first record a handle waits for an id of its own and for a connection to each leader.
+ * Judged by records that are given less time than that, no handle would ever get to the end. */
+static bool is_young_locked(const struct kafka_producer *p, int64_t now_ms)
+{
+	return p->rk && now_ms - p->opened_ms < YOUNG_MS;
+}
+
 void producer_expire(struct kafka_producer *p)
 {
 	const int64_t now_ms = kafka_now_ms(p->kafka);
 
 	lock_take(&p->lock);
-	if (p->ends_together)
+	if (p->ends_together && !is_young_locked(p, now_ms))
 		p->is_cancelling |= is_any_over_locked(p, now_ms);
 	for (struct track *track = p->tracks; track && !p->ends_together; track = track->next)
 		expire_waiting_locked(p, track, now_ms);

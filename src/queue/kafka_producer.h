@@ -89,6 +89,7 @@ struct kafka_producer {
 	/* All below: guarded by lock. The handle is replaced by the thread alone. */
 	rd_kafka_t *rk;          /* NULL: there is none now */
 	rd_kafka_queue_t *queue; /* its main queue */
+	int64_t opened_ms;       /* it was, and knows its topics as far as they can be known */
 	unsigned users;          /* other threads in a call of the handle */
 	struct topic *topics;
 	struct track *tracks;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define OVERHEAD KIB(1)
-#define RETURN_HELD_MAX 256  /* so few are delivered in a moment */
+#define RETURN_HELD_MAX 2048 /* so few are delivered in a moment */
 #define RETURN_MS 2000       /* that moment, at most: two rounds of a broker far away */
 #define RETURN_AGAIN_MS 5000 /* after one that was longer */
 

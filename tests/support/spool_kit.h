@@ -62,9 +62,9 @@ static inline void house_options(struct house *h)
 	};
 }
 
-static inline void house_init_at(struct house *h, char *dir)
+static inline void house_init_at(struct house *h, char *dir, int brokers)
 {
-	kafka_kit_init(&h->kit, 1);
+	kafka_kit_init(&h->kit, brokers);
 	kafka_kit_topics(&h->kit);
 	h->kit.opts.delivery_timeout_ms = 1500;
 	h->kit.opts.spools = true;
@@ -74,7 +74,7 @@ static inline void house_init_at(struct house *h, char *dir)
 
 static inline void house_init(struct house *h)
 {
-	house_init_at(h, kit_dir());
+	house_init_at(h, kit_dir(), 1);
 }
 
 static inline void house_open(struct house *h)
