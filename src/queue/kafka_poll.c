@@ -176,7 +176,7 @@ static bool is_over(const struct flight *flight, int64_t now_ms)
 }
 
 /* Those that wait too long. They are in the order of their deadlines. */
-static void expire_waiting_locked(struct kafka_producer *p, struct track *track, int64_t now_ms)
+static void expire_track_locked(struct kafka_producer *p, struct track *track, int64_t now_ms)
 {
 	while (is_over(track->waiting.first, now_ms)) {
 		struct flight *flight = flights_pop(&track->waiting);
@@ -184,6 +184,12 @@ static void expire_waiting_locked(struct kafka_producer *p, struct track *track,
 		producer_trouble_locked(p, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, track->topic->name);
 		flight_end_locked(p, flight, flight_loss(flight));
 	}
+}
+
+static void expire_waiting_locked(struct kafka_producer *p, int64_t now_ms)
+{
+	for (struct track *track = p->tracks; track; track = track->next)
+		expire_track_locked(p, track, now_ms);
 }
 
 static bool is_any_over_locked(struct kafka_producer *p, int64_t now_ms)
@@ -207,10 +213,10 @@ void producer_expire(struct kafka_producer *p)
 	const int64_t now_ms = kafka_now_ms(p->kafka);
 
 	lock_take(&p->lock);
-	if (p->ends_together && !is_young_locked(p, now_ms))
-		p->is_cancelling |= is_any_over_locked(p, now_ms);
-	for (struct track *track = p->tracks; track && !p->ends_together; track = track->next)
-		expire_waiting_locked(p, track, now_ms);
+	if (!p->ends_together)
+		expire_waiting_locked(p, now_ms);
+	else if (!is_young_locked(p, now_ms) && is_any_over_locked(p, now_ms))
+		p->is_cancelling = true;
 	lock_give(&p->lock);
 	producer_tell(p);
 }
