@@ -8,6 +8,8 @@
 /* Appends the whole file. A regular file is read without growing the buffer, which would leave
  * copies. */
 MUST_CHECK enum err_code file_read(const char *path, struct buf *out, struct err *err);
+/* The same, without the one newline that editors leave at the end: keys, tokens, passwords. */
+MUST_CHECK enum err_code file_read_text(const char *path, struct buf *out, struct err *err);
 /* temporary file, fsync, rename, fsync of the directory. */
 MUST_CHECK enum err_code file_write_atomic(
 	const char *path, struct slice data, unsigned mode, struct err *err);

@@ -416,14 +416,12 @@ static enum err_code load_token(const char *path, struct secret *out, struct err
 {
 	struct buf text = BUF_INIT(CONFIG_TOKEN_MAX);
 	struct err why = ERR_INIT;
-	enum err_code rc = file_read(path, &text, &why);
+	enum err_code rc = file_read_text(path, &text, &why);
 
 	if (rc == ERR_NOT_FOUND)
 		rc = ERR_CONFIG;
 	if (rc != ERR_OK)
 		return err_set(err, rc, "%s", why.text);
-	if (text.len && text.data[text.len - 1] == '\n')
-		text.len--;
 	if (text.len < CONFIG_TOKEN_MIN)
 		rc = err_set(err, ERR_CONFIG, "%s: an admin token has at least %d characters", path,
 			CONFIG_TOKEN_MIN);

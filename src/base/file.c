@@ -37,6 +37,16 @@ enum err_code file_read(const char *path, struct buf *out, struct err *err)
 	return rc;
 }
 
+enum err_code file_read_text(const char *path, struct buf *out, struct err *err)
+{
+	const size_t before = out->len;
+	enum err_code rc = file_read(path, out, err);
+
+	if (rc == ERR_OK && out->len > before && out->data[out->len - 1] == '\n')
+		out->data[--out->len] = '\0'; /* for buf_str() */
+	return rc;
+}
+
 static int64_t stamp_ns(struct timespec at)
 {
 	return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;

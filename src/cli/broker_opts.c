@@ -26,11 +26,9 @@ static enum err_code read_value(const struct key_ref *ref, struct buf *out, stru
 
 	if (ref->env && !value)
 		return err_set(err, ERR_CONFIG, "%s is not set in the environment", ref->env);
-	rc = ref->env ? buf_put_str(out, value, err) : file_read(ref->file, out, err);
+	rc = ref->env ? buf_put_str(out, value, err) : file_read_text(ref->file, out, err);
 	if (rc != ERR_OK)
 		return rc;
-	if (ref->file && out->len > 0 && out->data[out->len - 1] == '\n')
-		out->len--;
 	if (out->len == 0)
 		return err_set(err, ERR_CONFIG, "%s is empty", ref->env ? ref->env : ref->file);
 	if (slice_find(buf_slice(out), 0) < out->len)

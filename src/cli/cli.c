@@ -210,10 +210,8 @@ enum err_code cli_admin(const struct config *config, enum cli_half half, const c
 	size_t first = half == HALF_WORKER ? 1 : 0, hosts_to_ask = first + 1;
 	unsigned status = 0;
 	bool answered = false;
-	enum err_code rc = file_read(config->admin.token_file, &token, err);
+	enum err_code rc = file_read_text(config->admin.token_file, &token, err);
 
-	if (rc == ERR_OK && token.len && token.data[token.len - 1] == '\n')
-		token.len--;
 	if (rc == ERR_OK)
 		rc = buf_put_str(&auth, "Bearer ", err);
 	if (rc == ERR_OK)

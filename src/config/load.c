@@ -163,10 +163,8 @@ static void load_tls_line(struct loader *l, const struct node *root)
 static void check_token(struct loader *l, const struct node *at)
 {
 	struct buf text = BUF_INIT(CONFIG_TOKEN_MAX);
-	enum err_code rc = file_read(l->config->admin.token_file, &text, NULL);
+	enum err_code rc = file_read_text(l->config->admin.token_file, &text, NULL);
 
-	if (rc == ERR_OK && text.len > 0 && text.data[text.len - 1] == '\n')
-		text.len--;
 	if (rc == ERR_OK && text.len < CONFIG_TOKEN_MIN)
 		problem(l, at, "an admin token has at least %d characters", CONFIG_TOKEN_MIN);
 	buf_wipe(&text);

@@ -52,11 +52,9 @@ static bool read_text(struct compile *c, const struct key_ref *ref, struct buf *
 
 	if (ref->env && !value)
 		return compile_fail(c, &at, "%s is not set in the environment", ref->env);
-	rc = ref->env ? buf_put_str(out, value, &err) : file_read(ref->file, out, &err);
+	rc = ref->env ? buf_put_str(out, value, &err) : file_read_text(ref->file, out, &err);
 	if (rc != ERR_OK)
 		return compile_fail(c, &at, "%s", err.text);
-	if (ref->file && out->len > 0 && out->data[out->len - 1] == '\n')
-		out->len--;
 	if (out->len == 0)
 		return compile_fail(c, &at, "%s is empty", name_of(ref));
 	return true;

@@ -139,6 +139,33 @@ static void a_new_file_replaces_nothing(void **state)
 	assert_int_equal(unlink("n"), 0);
 }
 
+static void a_text_is_without_the_newline_at_its_end(void **state)
+{
+	static const struct {
+		const char *file, *want;
+	} rows[] = {
+		{ "key\n", "+key" },
+		{ "key", "+key" },
+		{ "key\n\n", "+key\n" },
+		{ "key\r\n", "+key\r" },
+		{ "\n", "+" },
+		{ "", "+" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct buf out = BUF_INIT(16);
+
+		assert_int_equal(
+			file_write_atomic("t", slice_str(rows[i].file), 0600, NULL), ERR_OK);
+		assert_int_equal(buf_put_str(&out, "+", NULL), ERR_OK);
+		assert_int_equal(file_read_text("t", &out, NULL), ERR_OK);
+		assert_string_equal(buf_str(&out), rows[i].want);
+		buf_done(&out);
+	}
+	assert_int_equal(unlink("t"), 0);
+}
+
 static void failures_name_the_path(void **state)
 {
 	struct buf out = BUF_INIT(3);
@@ -300,6 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(a_new_file_replaces_nothing),
+		cmocka_unit_test(a_text_is_without_the_newline_at_its_end),
 		cmocka_unit_test(failures_name_the_path),
 		cmocka_unit_test(a_failure_leaves_the_old_or_the_new),
 		cmocka_unit_test(a_failure_leaves_a_whole_new_file_or_none),
